@@ -8,6 +8,7 @@ let settings: [SwiftSetting] = [
     .enableUpcomingFeature("MemberImportVisibility"),  // SE-0444
     .enableUpcomingFeature("InternalImportsByDefault"),  // SE-0409
     .enableUpcomingFeature("NonisolatedNonsendingByDefault"),  // SE-0461
+    .treatAllWarnings(as: .error),
 ]
 
 func room(_ room: String, _ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
@@ -22,12 +23,8 @@ let package = Package(
     name: "plumb",
     products: [],
     dependencies: [
-        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
         .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
-        .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
-        .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.6"),
-        .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
-        .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.2"),
     ],
     targets: [
         // Bindings: C headers.
@@ -39,5 +36,26 @@ let package = Package(
 
         // Engine: no socket, file, process or wall clock.
         room("Engine", "ResourceModel", ["Values", "YAML"]),
+        room("Engine", "Observing", ["ResourceModel"]),
+        room("Engine", "DriftDetection", ["ResourceModel", "Values", "YAML"]),
+        room(
+            "Engine",
+            "Planning",
+            [
+                "DriftDetection", "ResourceModel", "Values",
+                .product(name: "Crypto", package: "swift-crypto"),
+                .product(name: "HeapModule", package: "swift-collections"),
+            ]
+        ),
+        room("Engine", "Applying", ["DriftDetection", "Observing", "Planning", "ResourceModel"]),
+
+        // Kinds: pure as well; what they need of the world comes in as facts and goes out as steps.
+        room("Kinds", "HostKinds", ["ResourceModel", "Values", "YAML"]),
+
+        tests(
+            "HostKindsTests",
+            ["HostKinds", "ResourceModel", "Values", "YAML"],
+            resources: [.copy("NetworkInterface"), .copy("IptablesChain"), .copy("OperatingSystem")]
+        ),
     ]
 )

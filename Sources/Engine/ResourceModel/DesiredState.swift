@@ -65,3 +65,11 @@ package struct DesiredResource: Sendable, Hashable {
         package init() {}
     }
 }
+
+extension DesiredState {
+    /// The targets that have something to be observed, with what is asked of them, in the order of their names.
+    package func resourcesByTarget() -> [(Target, [DesiredResource])] {
+        let byTarget = Dictionary(grouping: resources, by: \.address.target)
+        return targets.compactMap { target in byTarget[target.name].map { (target, $0) } }
+    }
+}

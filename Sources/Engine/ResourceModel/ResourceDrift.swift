@@ -9,6 +9,8 @@ package struct ResourceDrift: Sendable, Hashable {
         case missing
         /// There and other than declared. An empty `differences` is a kind's mistake.
         case differs
+        /// There and declared absent.
+        case surplus
         /// Nothing will be done; the reason is said.
         case problem(ProblemStatus, String)
     }

@@ -1,0 +1,34 @@
+package import ResourceModel
+
+/// What happens during an apply, in the order in which it happens. Everything a person or a script sees is made of these.
+package enum ApplyEvent: Sendable, Hashable {
+    case planned(ResourceAddress, String)
+    case started(ResourceAddress)
+    case succeeded(ResourceAddress, String)
+    case failed(ResourceAddress, String)
+    case skipped(ResourceAddress, String)
+    case summary(ApplySummary)
+}
+
+package struct ApplySummary: Sendable, Hashable, Codable {
+    package var planned = 0
+    package var succeeded = 0
+    package var failed = 0
+    package var skipped = 0
+    package var stale = 0
+    package var rolledBack = 0
+    /// Problems of the plan: what is desired and was not so much as tried.
+    package var problems = 0
+
+    package init() {}
+
+    /// Everything desired is now so.
+    package var isComplete: Bool { failed == 0 && skipped == 0 && stale == 0 && rolledBack == 0 && problems == 0 }
+}
+
+/// How one action ended.
+package enum ActionOutcome: Sendable, Hashable {
+    case succeeded(String)
+    case failed(String)
+    case skipped(String)
+}

@@ -1,0 +1,75 @@
+package import ResourceModel
+import Values
+
+/// What would be done, in the order in which it would be done. Data, never executed from a file: a stored plan is only compared.
+package struct Plan: Sendable {
+    package var planID: String
+    /// The commit of the specs; nil for a folder.
+    package var revision: String?
+    package var source: String
+    package var actions: [Action]
+    /// What is as declared, in the order of the addresses.
+    package var unchanged: [ResourceAddress]
+    package var problems: [Problem]
+    package var notes: [String]
+
+    package init(
+        planID: String,
+        revision: String?,
+        source: String,
+        actions: [Action] = [],
+        unchanged: [ResourceAddress] = [],
+        problems: [Problem] = [],
+        notes: [String] = []
+    ) {
+        self.planID = planID
+        self.revision = revision
+        self.source = source
+        self.actions = actions
+        self.unchanged = unchanged
+        self.problems = problems
+        self.notes = notes
+    }
+
+    package var summary: Summary {
+        Summary(
+            create: actions.count { $0.operation == .create },
+            update: actions.count { $0.operation == .update },
+            delete: actions.count { $0.operation == .delete },
+            unchanged: unchanged.count,
+            problems: problems.count
+        )
+    }
+
+    package struct Summary: Hashable, Sendable, Codable {
+        package var create: Int
+        package var update: Int
+        package var delete: Int
+        package var unchanged: Int
+        package var problems: Int
+    }
+}
+
+/// One change of one resource.
+package struct Action: Hashable, Sendable {
+    package enum Operation: String, Hashable, Sendable, Codable, CaseIterable {
+        case create
+        case update
+        case delete
+    }
+
+    package var address: ResourceAddress
+    package var kind: String
+    package var handler: String
+    package var operation: Operation
+    package var fields: [FieldDifference]
+    package var steps: [Step]
+    package var risk: Risk
+    /// Why it differs, where that is known; may be empty.
+    package var reason: String
+    /// Hash of what was observed and decides about this action. Equal fingerprints and specs: the same action.
+    package var fingerprint: String
+    /// Everything that must be as declared first, changed by this plan or not.
+    package var dependsOn: [ResourceAddress]
+    package var phase: Int
+}
