@@ -1,4 +1,4 @@
-package import DriftDetection
+import DriftDetection
 package import Observing
 package import Planning
 package import ResourceModel
