@@ -34,6 +34,9 @@ let package = Package(
         room("Formats", "Values"),
         room("Formats", "YAML", ["CLibYAML", "Values"]),
 
+        // Drivers: the world, without the engine's types.
+        room("Drivers", "KubernetesAPI", ["Values"]),
+
         // Engine: no socket, file, process or wall clock.
         room("Engine", "ResourceModel", ["Values", "YAML"]),
         room("Engine", "Observing", ["ResourceModel"]),
