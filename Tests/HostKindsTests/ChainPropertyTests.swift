@@ -20,7 +20,7 @@ struct ChainPropertyTests {
         var model = before
         let drifts = kind.detect(desired, model.facts)
         #expect(Set(drifts.map(\.address)).count == drifts.count, "each address once")
-        let changes = drifts.filter { $0.standing == .differs }
+        let changes = drifts.filter { $0.isChange }
         for drift in changes {
             #expect(!drift.differences.isEmpty)
             for step in kind.change(drift).steps { try model.run(step.operation) }
@@ -32,7 +32,7 @@ struct ChainPropertyTests {
             #expect(model == same, "a second run changes nothing")
         }
         let after = kind.detect(desired, model.facts)
-        #expect(!after.contains { $0.standing == .differs }, "\(CaseText.pretty(.array(after.map { CaseText.value($0, kind.change) })))")
+        #expect(!after.contains { $0.isChange }, "\(CaseText.pretty(.array(after.map { CaseText.value($0, kind.change) })))")
         #expect(after == kind.detect(desired.reversed(), model.facts), "the order of the specs does not matter")
 
         // What was not asked for is as it was, built-in chains above all.
@@ -59,7 +59,7 @@ struct ChainPropertyTests {
         let desired = Declaring.resources(Declaring.decode(fields, as: kind, file: "spec.yaml").settings, kind: kind.name)
         var model = before
         var done: [Step] = []
-        for drift in kind.detect(desired, model.facts) where drift.standing == .differs {
+        for drift in kind.detect(desired, model.facts) where drift.isChange {
             for step in kind.change(drift).steps {
                 try model.run(step.operation)
                 done.append(step)
@@ -208,4 +208,8 @@ struct SplitMix: RandomNumberGenerator {
         z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
         return z ^ (z >> 31)
     }
+}
+
+extension ResourceDrift {
+    fileprivate var isChange: Bool { standing == .differs || standing == .surplus }
 }

@@ -195,7 +195,7 @@ extension IptablesChain {
                 var drift = answer(
                     claim.address(at: place),
                     of: claim.resources,
-                    .differs,
+                    claim.state == .absent ? .surplus : .differs,
                     differences: differences,
                     fingerprint: .array(group.map { fingerprint($0.chain, at: place) })
                 )
