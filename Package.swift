@@ -51,6 +51,8 @@ let package = Package(
             ]
         ),
         room("Engine", "Applying", ["DriftDetection", "Observing", "Planning", "ResourceModel"]),
+        room("Engine", "Reconciling", ["DriftDetection", "Observing", "Planning", "ResourceModel"]),
+        room("Engine", "Reporting", ["Applying", "Planning", "ResourceModel", "Values"]),
 
         // Kinds: pure as well; what they need of the world comes in as facts and goes out as steps.
         room("Kinds", "HostKinds", ["ResourceModel", "Values", "YAML"]),

@@ -1,0 +1,54 @@
+import DriftDetection
+package import Observing
+package import Planning
+package import ResourceModel
+
+/// One pass over a revision of the specs, up to the plan: observe, compare, decide. Writes nothing.
+///
+/// `plan`, `apply`, the controller and the pull-request report all come through here.
+package struct Pass: Sendable {
+    package var desired: DesiredState
+    package var kinds: [RegisteredKind]
+    package var revision: String?
+    package var source: String
+    package var selection: Selection
+    /// Targets asked at the same time.
+    package var concurrency: Int
+
+    package init(
+        desired: DesiredState,
+        kinds: [RegisteredKind],
+        revision: String? = nil,
+        source: String,
+        selection: Selection = Selection(),
+        concurrency: Int
+    ) {
+        self.desired = desired
+        self.kinds = kinds
+        self.revision = revision
+        self.source = source
+        self.selection = selection
+        self.concurrency = concurrency
+    }
+
+    /// What has to be asked for this pass.
+    package var observedPart: DesiredState { selection.narrowed(desired) }
+
+    /// Asks the targets and plans.
+    ///
+    /// - Parameter progress: called once a target as it answers.
+    package func plan(
+        observer: @escaping TargetObserver,
+        progress: (Target, TargetObservation) -> Void = { _, _ in }
+    ) async -> Plan {
+        let part = observedPart
+        let observed = await observe(part, concurrency: concurrency, observer: observer, progress: progress)
+        return plan(part, observed: observed)
+    }
+
+    /// Plans from what was observed already. Synchronous and deterministic.
+    package func plan(_ part: DesiredState, observed: ObservedState) -> Plan {
+        let drift = selection.narrowed(detectDrift(desired: part, observed: observed, kinds: kinds))
+        return Planning.plan(drift, kinds: kinds, contentHash: desired.contentHash, revision: revision, source: source)
+    }
+}

@@ -1,0 +1,17 @@
+/// Colours of a terminal, or none. Text that is not ours goes through `Escaping` before it is styled.
+package struct Style: Sendable {
+    /// False unless the output is a terminal and nobody asked for plain text.
+    package var isColoured: Bool
+
+    package init(isColoured: Bool) { self.isColoured = isColoured }
+
+    func bold(_ text: String) -> String { wrap(text, "1") }
+    func dim(_ text: String) -> String { wrap(text, "2") }
+    func red(_ text: String) -> String { wrap(text, "31") }
+    func green(_ text: String) -> String { wrap(text, "32") }
+    func yellow(_ text: String) -> String { wrap(text, "33") }
+    func cyan(_ text: String) -> String { wrap(text, "36") }
+    func boldRed(_ text: String) -> String { wrap(text, "1;31") }
+
+    private func wrap(_ text: String, _ code: String) -> String { isColoured ? "\u{1B}[\(code)m\(text)\u{1B}[0m" : text }
+}
