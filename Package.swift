@@ -57,6 +57,7 @@ let package = Package(
         // Kinds: pure as well; what they need of the world comes in as facts and goes out as steps.
         room("Kinds", "HostKinds", ["ResourceModel", "Values", "YAML"]),
 
+        tests("EngineTests", ["Applying", "DriftDetection", "Observing", "Planning", "Reconciling", "Reporting", "ResourceModel", "Values", "YAML"]),
         tests(
             "HostKindsTests",
             ["HostKinds", "ResourceModel", "Values", "YAML"],

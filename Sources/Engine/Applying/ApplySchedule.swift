@@ -81,6 +81,14 @@ package struct ApplySchedule: Sendable {
         return skipped
     }
 
+    /// Gives up everything that has not started and returns it, in the order of the plan.
+    package mutating func abandon() -> [Action] {
+        let lost = pendingByTarget.values.flatMap(\.self).sorted()
+        for index in lost { states[index] = .failed }
+        pendingByTarget = [:]
+        return lost.map { actions[$0] }
+    }
+
     private mutating func remove(_ lost: Set<Int>, from target: String) {
         guard !lost.isEmpty else { return }
         let left = (pendingByTarget[target] ?? []).filter { !lost.contains($0) }

@@ -30,11 +30,19 @@ package struct ApplyOptions: Sendable {
     package var dependencyReadiness: Duration
     /// With `--wait`: how long every changed object may take to become ready; nil: not waited for.
     package var wait: Duration?
+    /// Once true, what runs is finished and observed, and nothing new is started.
+    package var isInterrupted: @Sendable () -> Bool
 
-    package init(concurrency: Int = 16, dependencyReadiness: Duration = .seconds(120), wait: Duration? = nil) {
+    package init(
+        concurrency: Int = 16,
+        dependencyReadiness: Duration = .seconds(120),
+        wait: Duration? = nil,
+        isInterrupted: @escaping @Sendable () -> Bool = { false }
+    ) {
         self.concurrency = concurrency
         self.dependencyReadiness = dependencyReadiness
         self.wait = wait
+        self.isInterrupted = isInterrupted
     }
 }
 
@@ -85,6 +93,10 @@ package func apply(
 
     await withTaskGroup(of: (ApplySchedule.Batch, [ResourceAddress: ActionOutcome]).self) { group in
         func startReady() {
+            guard !options.isInterrupted() else {
+                for action in schedule.abandon() { count(action.address, .skipped("interrupted before it was started")) }
+                return
+            }
             for batch in schedule.start() {
                 guard let target = targets[batch.target] else { continue }
                 group.addTask { (batch, await run.carryOut(batch, at: target)) }
