@@ -34,11 +34,15 @@ let package = Package(
         room("Formats", "Values"),
         room("Formats", "YAML", ["CLibYAML", "Values"]),
 
+        room("Formats", "PathPatterns"),
+
         // Drivers: the world, without the engine's types.
         room("Drivers", "KubernetesAPI", ["Values"]),
+        room("Drivers", "SpecSources", ["PathPatterns", .product(name: "Crypto", package: "swift-crypto")]),
 
         // Engine: no socket, file, process or wall clock.
         room("Engine", "ResourceModel", ["Values", "YAML"]),
+        room("Engine", "SpecLoading", ["PathPatterns", "ResourceModel", "Values", "YAML"]),
         room("Engine", "Observing", ["ResourceModel"]),
         room("Engine", "DriftDetection", ["ResourceModel", "Values", "YAML"]),
         room(

@@ -1,3 +1,5 @@
+package import ResourceModel
+
 /// Colours of a terminal, or none. Text that is not ours goes through `Escaping` before it is styled.
 package struct Style: Sendable {
     /// False unless the output is a terminal and nobody asked for plain text.
@@ -14,4 +16,17 @@ package struct Style: Sendable {
     func boldRed(_ text: String) -> String { wrap(text, "1;31") }
 
     private func wrap(_ text: String, _ code: String) -> String { isColoured ? "\u{1B}[\(code)m\(text)\u{1B}[0m" : text }
+}
+
+extension Style {
+    package var errorWord: String { boldRed("error") }
+    package func question(_ text: String) -> String { bold(text) }
+}
+
+extension Diagnostic {
+    /// As compilers write it, so that editors can jump to the place.
+    package func text(style: Style) -> String {
+        let start = "\(Escaping.shown(position.description)): \(style.errorWord): \(Escaping.shown(message))"
+        return fix.isEmpty ? start : "\(start)\n    \(Escaping.shown(fix))"
+    }
 }

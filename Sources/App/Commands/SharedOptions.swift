@@ -1,0 +1,83 @@
+import ArgumentParser
+import Foundation
+import Reconciling
+import ResourceModel
+
+/// What `plan` and `apply` have in common.
+struct SharedOptions: ParsableArguments {
+    @Option(
+        help: ArgumentHelp("The kubeconfig file (default: $KUBECONFIG, else ~/.kube/config; in a pod its service account).", valueName: "file")
+    )
+    var kubeconfig: String?
+
+    @Option(help: ArgumentHelp("The kubeconfig context, for a Cluster whose spec names none.", valueName: "name"))
+    var context: String?
+
+    @Option(
+        help: ArgumentHelp("The private key for SSH (default: ~/.ssh/config, the agent, then ~/.ssh/id_ed25519 and id_ecdsa).", valueName: "file")
+    )
+    var identity: String?
+
+    @Option(
+        name: .customLong("known-hosts"),
+        help: ArgumentHelp("Known host keys (default: ~/.ssh/known_hosts and /etc/ssh/ssh_known_hosts).", valueName: "file")
+    )
+    var knownHosts: String?
+
+    @Option(help: ArgumentHelp("Targets asked or changed at the same time.", valueName: "n"))
+    var concurrency = 32
+
+    @Option(help: ArgumentHelp("How long one target may take to answer: 5s, 2m.", valueName: "duration"))
+    var timeout = DurationArgument(.seconds(30))
+
+    @Option(
+        name: .customLong("data-dir"),
+        help: ArgumentHelp("Where Plumb keeps what it records (default: $STATE_DIRECTORY, else $XDG_STATE_HOME/plumb).", valueName: "dir")
+    )
+    var dataDirectory: String?
+
+    @Option(
+        name: .customLong("target"),
+        help: ArgumentHelp(
+            "Only this address, or what matches this glob ('*' also matches '/'), and what it depends on. May be repeated.",
+            valueName: "address-or-glob"
+        )
+    )
+    var targets: [String] = []
+
+    @Flag(name: .customLong("no-color"), help: "No colours (NO_COLOR in the environment does the same).")
+    var noColor = false
+
+    @Flag(name: .shortAndLong, help: "Show the steps of each change and what is as declared already.")
+    var verbose = false
+
+    func validate() throws {
+        guard (1...10_000).contains(concurrency) else { throw ValidationError("--concurrency must be from 1 to 10000, not \(concurrency).") }
+    }
+
+    var selection: Selection { Selection(targets.map(AddressGlob.init)) }
+}
+
+/// A duration as people write it: `500ms`, `5s`, `2m`, `1h`.
+struct DurationArgument: ExpressibleByArgument, CustomStringConvertible {
+    let value: Duration
+    let description: String
+
+    init(_ value: Duration) {
+        self.value = value
+        description = "\(value.components.seconds)s"
+    }
+
+    init?(argument: String) {
+        let units: [(String, Duration)] = [("ms", .milliseconds(1)), ("s", .seconds(1)), ("m", .seconds(60)), ("h", .seconds(3600))]
+        for (suffix, unit) in units where argument.hasSuffix(suffix) {
+            guard let count = Int(argument.dropLast(suffix.count)), (1...1_000_000).contains(count) else { continue }
+            value = unit * count
+            description = argument
+            return
+        }
+        return nil
+    }
+
+    var defaultValueDescription: String { description }
+}

@@ -1,0 +1,6 @@
+import Commands
+
+@main
+struct Plumb {
+    static func main() async { await PlumbCommand.main() }
+}
