@@ -21,24 +21,53 @@ func tests(_ name: String, _ dependencies: [Target.Dependency], resources: [Reso
 
 let package = Package(
     name: "plumb",
-    products: [],
+    products: [.executable(name: "plumb", targets: ["plumb"])],
     dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
         .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.6"),
+        .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
+        .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.2"),
     ],
     targets: [
         // Bindings: C headers.
         .systemLibrary(name: "CLibYAML", path: "Sources/Bindings/CLibYAML", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
+        .systemLibrary(name: "CLibSSH2", path: "Sources/Bindings/CLibSSH2", pkgConfig: "libssh2", providers: [.apt(["libssh2-1-dev"])]),
 
         // Formats: text and values, no input or output.
         room("Formats", "Values"),
         room("Formats", "YAML", ["CLibYAML", "Values"]),
-
         room("Formats", "PathPatterns"),
 
         // Drivers: the world, without the engine's types.
-        room("Drivers", "KubernetesAPI", ["Values"]),
         room("Drivers", "SpecSources", ["PathPatterns", .product(name: "Crypto", package: "swift-crypto")]),
+        room(
+            "Drivers",
+            "SSH",
+            [
+                "CLibSSH2",
+                .product(name: "Crypto", package: "swift-crypto"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "Subprocess", package: "swift-subprocess"),
+            ]
+        ),
+        room("Drivers", "Hosts", ["SSH", .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio")]),
+        room("Drivers", "KubernetesAPI", ["Values"]),
+        room(
+            "Drivers",
+            "Kubernetes",
+            [
+                "KubernetesAPI", "Values", "YAML",
+                .product(name: "AsyncHTTPClient", package: "async-http-client"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "NIOSSL", package: "swift-nio-ssl"),
+            ]
+        ),
 
         // Engine: no socket, file, process or wall clock.
         room("Engine", "ResourceModel", ["Values", "YAML"]),
@@ -56,11 +85,55 @@ let package = Package(
         ),
         room("Engine", "Applying", ["DriftDetection", "Observing", "Planning", "ResourceModel"]),
         room("Engine", "Reconciling", ["DriftDetection", "Observing", "Planning", "ResourceModel"]),
-        room("Engine", "Reporting", ["Applying", "Planning", "ResourceModel", "Values"]),
+        room("Engine", "Reporting", ["Applying", "Planning", "ResourceModel", "Values", "YAML"]),
 
-        // Kinds: pure as well; what they need of the world comes in as facts and goes out as steps.
+        // Kinds: what they need of the world comes in as facts and goes out as steps; objects of a cluster are asked for through the API driver.
         room("Kinds", "HostKinds", ["ResourceModel", "Values", "YAML"]),
+        room("Kinds", "ClusterKinds", ["KubernetesAPI", "ResourceModel", "Values", "YAML"]),
 
+        // App: where drivers and engine meet.
+        room(
+            "App",
+            "Commands",
+            [
+                "Applying", "ClusterKinds", "HostKinds", "Hosts", "Kubernetes", "KubernetesAPI", "Observing", "Planning", "Reconciling", "Reporting",
+                "ResourceModel", "SpecLoading", "SpecSources", "Values", "YAML",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ]
+        ),
+        .executableTarget(name: "plumb", dependencies: ["Commands"], path: "Sources/App/plumb", swiftSettings: settings),
+
+        tests("FormatsTests", ["PathPatterns", "Values", "YAML"]),
+        tests(
+            "SpecLoadingTests",
+            ["ClusterKinds", "HostKinds", "PathPatterns", "ResourceModel", "SpecLoading", "SpecSources", "Values", "YAML"],
+            resources: [.copy("Cases")]
+        ),
+        tests(
+            "SSHTests",
+            [
+                "SSH",
+                .product(name: "Crypto", package: "swift-crypto"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+            ]
+        ),
+        tests("HostsTests", ["HostKinds", "Hosts", "ResourceModel", "SSH"]),
+        tests(
+            "KubernetesTests",
+            [
+                "Kubernetes", "KubernetesAPI", "Values", "YAML",
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "NIOSSL", package: "swift-nio-ssl"),
+            ]
+        ),
+        tests("ClusterKindsTests", ["ClusterKinds", "Kubernetes", "KubernetesAPI", "ResourceModel", "Values", "YAML"]),
+        tests(
+            "CommandTests",
+            ["Commands", "Reporting", "ResourceModel", "Values", "plumb", .product(name: "Subprocess", package: "swift-subprocess")]
+        ),
         tests("EngineTests", ["Applying", "DriftDetection", "Observing", "Planning", "Reconciling", "Reporting", "ResourceModel", "Values", "YAML"]),
         tests(
             "HostKindsTests",

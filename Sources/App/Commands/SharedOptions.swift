@@ -24,6 +24,12 @@ struct SharedOptions: ParsableArguments {
     )
     var knownHosts: String?
 
+    @Option(
+        name: .customLong("ssh-config"),
+        help: ArgumentHelp("OpenSSH client configuration (default: ~/.ssh/config and /etc/ssh/ssh_config).", valueName: "file")
+    )
+    var sshConfig: String?
+
     @Option(help: ArgumentHelp("Targets asked or changed at the same time.", valueName: "n"))
     var concurrency = 32
 
@@ -53,6 +59,16 @@ struct SharedOptions: ParsableArguments {
 
     func validate() throws {
         guard (1...10_000).contains(concurrency) else { throw ValidationError("--concurrency must be from 1 to 10000, not \(concurrency).") }
+    }
+
+    /// The data directory that applies; nil where not even a home is known.
+    var dataDirectoryPath: String? {
+        let environment = ProcessInfo.processInfo.environment
+        if let dataDirectory { return dataDirectory }
+        if let state = environment["STATE_DIRECTORY"], !state.isEmpty { return String(state.prefix { $0 != ":" }) }
+        if let state = environment["XDG_STATE_HOME"], state.hasPrefix("/") { return "\(state)/plumb" }
+        guard let home = environment["HOME"], home.hasPrefix("/") else { return nil }
+        return "\(home)/.local/state/plumb"
     }
 
     var selection: Selection { Selection(targets.map(AddressGlob.init)) }

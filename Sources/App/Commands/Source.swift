@@ -1,5 +1,6 @@
 import ArgumentParser
 import ClusterKinds
+import Foundation
 import HostKinds
 import Reporting
 import ResourceModel
@@ -9,6 +10,9 @@ import SpecSources
 /// Where specs come from.
 enum Source {
     static let defaultPath = "state"
+
+    /// A pod reaches its cluster through its service account, without a context.
+    static var isInPod: Bool { !(ProcessInfo.processInfo.environment["KUBERNETES_SERVICE_HOST"] ?? "").isEmpty }
 
     /// Every kind there is.
     static let kinds = HostKinds.all + ClusterKinds.all

@@ -1,4 +1,5 @@
 package import ResourceModel
+import YAML
 
 /// Colours of a terminal, or none. Text that is not ours goes through `Escaping` before it is styled.
 package struct Style: Sendable {

@@ -25,4 +25,10 @@ package enum HostKinds {
         var names: Set<String> = []
         return (baseProbe + all.flatMap(\.probe)).filter { names.insert($0.name).inserted }
     }
+
+    /// Whether a command was not let through: `sudo` refused, or a right is missing.
+    package static func isDenial(_ errorOutput: String) -> Bool { HostFacts.denial(in: errorOutput) != nil }
+
+    /// The first line that says something, at a length that fits in a message.
+    package static func firstLine(of output: String) -> String { HostFacts.firstLine(output) }
 }

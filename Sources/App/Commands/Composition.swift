@@ -1,0 +1,176 @@
+import Applying
+import ClusterKinds
+import Foundation
+import HostKinds
+import Hosts
+import Kubernetes
+import KubernetesAPI
+import Observing
+import ResourceModel
+import Synchronization
+
+/// The one place where the drivers meet the engine: it turns the engine's questions into what hosts and API servers are asked, and back.
+final class Composition: Sendable {
+    private let hosts: HostPool
+    private let kubeconfig: String?
+    private let context: String?
+    private let timeout: Duration
+    private let clusters = Mutex<[String: ClusterConnection]>([:])
+
+    init(options: SharedOptions) {
+        var pool = HostPoolOptions()
+        pool.identityFile = options.identity
+        pool.knownHostsFile = options.knownHosts
+        pool.sshConfigFile = options.sshConfig
+        pool.connectTimeout = min(options.timeout.value, pool.connectTimeout)
+        pool.probeTimeout = options.timeout.value
+        pool.cacheDirectory = options.dataDirectoryPath.map { "\($0)/ssh-config" }
+        pool.askPassphrase = { Terminal.askSecret($0) }
+        hosts = HostPool(options: pool)
+        kubeconfig = options.kubeconfig
+        context = options.context
+        timeout = options.timeout.value
+    }
+
+    func close() async {
+        await hosts.close()
+        for connection in clusters.withLock({ $0 }).values { await connection.close() }
+    }
+
+    /// Asks one target; what goes wrong is a value.
+    func observe(_ target: Target, _ resources: [DesiredResource]) async -> TargetObservation {
+        switch target {
+        case .host(let host): await observe(host)
+        case .cluster(let cluster): await observe(cluster, resources)
+        }
+    }
+
+    private func observe(_ host: Host) async -> TargetObservation {
+        let sections = HostKinds.probe.map { HostSection(name: $0.name, script: $0.script) }
+        do throws(HostFailure) {
+            let answer = try await hosts.probe(HostLogin(host), sections: sections)
+            let facts = answer.sections.mapValues { SectionOutput(status: $0.status, output: $0.output, errorOutput: $0.errorOutput) }
+            let machine = facts["machine"]?.output.trimmingCharacters(in: .whitespacesAndNewlines) ?? ""
+            return .observed(TargetFacts(identity: "\(answer.hostKeyFingerprint) \(machine)", facts: .host(facts), notes: answer.notes))
+        } catch {
+            return .failed(error.problem(at: host.name))
+        }
+    }
+
+    private func observe(_ cluster: Cluster, _ resources: [DesiredResource]) async -> TargetObservation {
+        do throws(APIFailure) {
+            let connection = try connection(to: cluster)
+            return await ClusterKinds.observe(resources, of: cluster.name) { (request) throws(APIFailure) in try await connection.send(request) }
+        } catch {
+            return .failed(error.problem(at: cluster.name))
+        }
+    }
+
+    private func connection(to cluster: Cluster) throws(APIFailure) -> ClusterConnection {
+        if let connection = clusters.withLock({ $0[cluster.name] }) { return connection }
+        let connection = try ClusterConnection(
+            ClusterLogin(kubeconfig: kubeconfig, context: cluster.context ?? context, timeout: timeout)
+        )
+        return clusters.withLock { connections in
+            if let other = connections[cluster.name] { return other }
+            connections[cluster.name] = connection
+            return connection
+        }
+    }
+
+    /// What an apply needs of the world.
+    var applyCollaborators: ApplyCollaborators {
+        ApplyCollaborators(
+            execute: { target, action in await self.execute(action.steps, of: action.address, at: target) },
+            observe: { target, resources in await self.observe(target, resources) },
+            awaitReadiness: { target, address, limit in await self.awaitReadiness(target, address, limit) }
+        )
+    }
+
+    /// Runs steps in order up to the first that fails.
+    private func execute(_ steps: [Step], of address: ResourceAddress, at target: Target) async -> Problem? {
+        for step in steps {
+            if let problem = await execute(step, of: address, at: target) { return problem }
+        }
+        return nil
+    }
+
+    private func execute(_ step: Step, of address: ResourceAddress, at target: Target) async -> Problem? {
+        func mistake(_ what: String) -> Problem {
+            Problem(target: target.name, address: address, status: .invalid, message: "\(what); this is a mistake in Plumb, please report it")
+        }
+        switch (target, step.operation) {
+        case (.host(let host), .run(let arguments, let input)):
+            do throws(HostFailure) {
+                let result = try await hosts.run(HostLogin(host), HostCommand(arguments: arguments, input: input))
+                guard result.status != 0 else { return nil }
+                let said = HostKinds.firstLine(of: result.errorOutput.isEmpty ? result.output : result.errorOutput)
+                let message = "'\(step.summary)' ended with status \(result.status)\(said.isEmpty ? "" : ": \(said)")"
+                let status: ProblemStatus = HostKinds.isDenial(result.errorOutput) ? .denied : .unknown
+                return Problem(target: host.name, address: address, status: status, message: message)
+            } catch {
+                var problem = error.problem(at: host.name)
+                problem.address = address
+                return problem
+            }
+        case (.cluster(let cluster), .send(let request)):
+            do throws(APIFailure) {
+                let connection = try connection(to: cluster)
+                return await ClusterKinds.carryOut(request, for: address) { (request) throws(APIFailure) in try await connection.send(request) }
+            } catch {
+                var problem = error.problem(at: cluster.name)
+                problem.address = address
+                return problem
+            }
+        case (.host, .send): return mistake("a request can't be sent to a host")
+        case (.cluster, .run): return mistake("a command can't be run at a cluster")
+        }
+    }
+
+    private func awaitReadiness(_ target: Target, _ address: ResourceAddress, _ limit: Duration) async -> String? {
+        guard case .cluster(let cluster) = target else { return nil }
+        do throws(APIFailure) {
+            let connection = try connection(to: cluster)
+            return await ClusterKinds.awaitReadiness(of: address, within: limit) { (request) throws(APIFailure) in try await connection.send(request) }
+        } catch {
+            return error.message
+        }
+    }
+}
+
+extension HostLogin {
+    init(_ host: Host) {
+        self.init(
+            name: host.name,
+            address: host.address,
+            port: host.port,
+            user: host.user,
+            usesSudo: host.become == .sudo,
+            hostKeys: host.hostKeys
+        )
+    }
+}
+
+extension HostFailure {
+    func problem(at target: String) -> Problem {
+        let status: ProblemStatus =
+            switch cause {
+            case .unreachable: .unreachable
+            case .denied: .denied
+            case .unknown: .unknown
+            }
+        return Problem(target: target, status: status, message: message)
+    }
+}
+
+extension APIFailure {
+    func problem(at target: String) -> Problem {
+        let status: ProblemStatus =
+            switch cause {
+            case .unreachable, .timedOut: .unreachable
+            case .untrusted, .credentials: .denied
+            case .unreadable: .unknown
+            }
+        return Problem(target: target, status: status, message: message)
+    }
+}

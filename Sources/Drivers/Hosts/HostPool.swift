@@ -1,0 +1,131 @@
+/// How a host is reached, as the specs say it.
+package struct HostLogin: Hashable, Sendable {
+    /// As the specs call it, for messages.
+    package var name: String
+    /// Host name or IP address.
+    package var address: String
+    /// TCP port of sshd; nil: what the ssh configuration says, else 22.
+    package var port: Int?
+    /// nil: what the ssh configuration says, else the name of the person who runs Plumb.
+    package var user: String?
+    /// `become: sudo`: commands that need root go through `sudo -n`, unless we are root already.
+    package var usesSudo: Bool
+    /// Pinned host keys, `TYPE BASE64`. Where there are any, known_hosts is not asked.
+    package var hostKeys: [String]
+
+    package init(name: String, address: String, port: Int? = nil, user: String? = nil, usesSudo: Bool = false, hostKeys: [String] = []) {
+        self.name = name
+        self.address = address
+        self.port = port
+        self.user = user
+        self.usesSudo = usesSudo
+        self.hostKeys = hostKeys
+    }
+}
+
+/// Why a host gave no answer.
+package struct HostFailure: Error, Hashable, Sendable {
+    package enum Cause: Hashable, Sendable {
+        /// No connection, or no answer in time.
+        case unreachable
+        /// No trust in its key, or it lets us not in, or not far enough.
+        case denied
+        /// It answered something that can't be understood.
+        case unknown
+    }
+
+    package var cause: Cause
+    /// What happened, why, and what to do, in plain words.
+    package var message: String
+
+    package init(_ cause: Cause, _ message: String) {
+        self.cause = cause
+        self.message = message
+    }
+}
+
+/// A read-only part of a probe: constant POSIX `sh`. `$SUDO` stands before a command that needs root.
+package struct HostSection: Hashable, Sendable {
+    package var name: String
+    package var script: String
+
+    package init(name: String, script: String) {
+        self.name = name
+        self.script = script
+    }
+}
+
+package struct CommandResult: Hashable, Sendable {
+    package var status: Int32
+    package var output: String
+    package var errorOutput: String
+
+    package init(status: Int32, output: String, errorOutput: String) {
+        self.status = status
+        self.output = output
+        self.errorOutput = errorOutput
+    }
+}
+
+/// What a host answered to a probe.
+package struct HostAnswer: Hashable, Sendable {
+    /// By the sections' names.
+    package var sections: [String: CommandResult]
+    /// `SHA256:…` of the key the host proved to have.
+    package var hostKeyFingerprint: String
+    /// What a person should know: options of the ssh configuration that were not honoured, for one.
+    package var notes: [String]
+}
+
+/// Arguments are data and never become shell text. `input` is the command's whole standard input.
+package struct HostCommand: Hashable, Sendable {
+    package var arguments: [String]
+    package var input: String?
+    /// Through `sudo -n` where the login asks for it and is not root.
+    package var needsRoot: Bool
+
+    package init(arguments: [String], input: String? = nil, needsRoot: Bool = true) {
+        self.arguments = arguments
+        self.input = input
+        self.needsRoot = needsRoot
+    }
+}
+
+package struct HostPoolOptions: Sendable {
+    /// `--identity`.
+    package var identityFile: String?
+    /// `--known-hosts`.
+    package var knownHostsFile: String?
+    /// `--ssh-config`; nil: OpenSSH's own files.
+    package var sshConfigFile: String?
+    /// Until a host has let us in, in all.
+    package var connectTimeout: Duration = .seconds(15)
+    /// For one probe, once connected.
+    package var probeTimeout: Duration = .seconds(30)
+    /// For one step.
+    package var stepTimeout: Duration = .seconds(60)
+    /// Where resolved ssh configurations may be cached; nil: nowhere.
+    package var cacheDirectory: String?
+    /// Asks the person at the terminal for a key's passphrase; nil: there is nobody.
+    package var askPassphrase: @Sendable (_ prompt: String) -> String? = { _ in nil }
+
+    package init() {}
+}
+
+/// All hosts of a run: one connection and one resident shell each, opened when first needed, kept until `close()`.
+package final class HostPool: Sendable {
+    package init(options: HostPoolOptions) {}
+
+    /// Runs all sections in one round trip.
+    package func probe(_ login: HostLogin, sections: [HostSection]) async throws(HostFailure) -> HostAnswer {
+        throw HostFailure(.unknown, "not there yet")
+    }
+
+    /// Runs one command. A status other than 0 is a result, no failure.
+    package func run(_ login: HostLogin, _ command: HostCommand) async throws(HostFailure) -> CommandResult {
+        throw HostFailure(.unknown, "not there yet")
+    }
+
+    /// Ends all connections, within a second whatever the other sides do.
+    package func close() async {}
+}
