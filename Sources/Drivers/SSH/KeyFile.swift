@@ -23,7 +23,9 @@ struct KeyFile: Hashable, Sendable {
         if content.hasPrefix("PuTTY-User-Key-File") {
             throw Unusable(reason: "is a PuTTY key; convert it: puttygen FILE -O private-openssh -o NEW-FILE")
         }
-        if PublicKey(text: content) != nil { throw Unusable(reason: "is a public key; the private one is needed, usually the same name without '.pub'") }
+        if PublicKey(text: content) != nil {
+            throw Unusable(reason: "is a public key; the private one is needed, usually the same name without '.pub'")
+        }
         guard let begin = content.range(from: "-----BEGIN ", to: "-----") else { throw Unusable(reason: "is no private key") }
         let kind = String(content[begin])
         switch kind {

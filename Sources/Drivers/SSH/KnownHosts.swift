@@ -167,7 +167,9 @@ package struct KnownHosts: Hashable, Sendable {
 
     package func check(_ key: PublicKey, of name: Name) -> Verdict {
         let names = [name] + (name.withoutPort.map { [$0] } ?? [])
-        if let entry = entries.first(where: { $0.marker == .revoked && $0.key == key && names.contains(where: $0.matches) }) { return .revoked(entry) }
+        if let entry = entries.first(where: { $0.marker == .revoked && $0.key == key && names.contains(where: $0.matches) }) {
+            return .revoked(entry)
+        }
         let own = entries.filter { $0.matches(name) }
         let keys = own.filter { $0.marker == .none }
         if keys.contains(where: { $0.key == key }) { return .trusted }

@@ -63,7 +63,7 @@ package final class SSHClient: Sendable {
         let end = clock.now + options.connectTimeout
         do throws(SSHFailure) {
             return try await attempt(login, configuration, limit: options.connectTimeout)
-        } catch where error.isTurnedAway {
+        } catch  where error.isTurnedAway {
             // sshd drops connections at random while too many are logging in; the next one usually gets through.
             let pause = Duration.milliseconds(Int.random(in: 200...800))
             guard clock.now + pause * 2 < end else { throw error }
@@ -100,7 +100,10 @@ package final class SSHClient: Sendable {
         var keys: [PublicKey] = []
         for text in login.hostKeys {
             guard let key = PublicKey(text: text) else {
-                throw SSHFailure(.denied, "\(place): its hostKeys entry '\(text.quotable(limit: 80))' is not 'TYPE BASE64' as in the host's /etc/ssh/ssh_host_*_key.pub")
+                throw SSHFailure(
+                    .denied,
+                    "\(place): its hostKeys entry '\(text.quotable(limit: 80))' is not 'TYPE BASE64' as in the host's /etc/ssh/ssh_host_*_key.pub"
+                )
             }
             keys.append(key)
         }

@@ -22,7 +22,7 @@ package struct SSHFailure: Error, Hashable, Sendable {
         self.message = message
     }
 
-    static func lost(_ message: String) -> SSHFailure {
+    package static func lost(_ message: String) -> SSHFailure {
         var failure = SSHFailure(.unreachable, message)
         failure.isLost = true
         return failure

@@ -47,7 +47,9 @@ extension SSHSession {
     private static var strayLimit: Int { 1 << 20 }
 
     /// Starts a command; the server's answer is not waited for, so that what it reads can follow in the same round trip.
-    package func startCommand(_ command: String) async throws(SSHFailure) -> Command {
+    package func startCommand(_ command: String, within limit: Duration) async throws(SSHFailure) -> Command {
+        startDeadline(limit)
+        defer { stopDeadline() }
         let channel = try await openChannel { session in
             libssh2_channel_open_ex(
                 session,
@@ -103,7 +105,8 @@ extension SSHSession {
                     case .output, .errorOutput: false
                     case .refused, .ended, .lost, .late: true
                     }
-                guard let answer = handle(&state, event) ?? (isLast ? .failure(.lost("the shell on \(self?.place ?? "the host") has ended")) : nil) else {
+                guard let answer = handle(&state, event) ?? (isLast ? .failure(.lost("the shell on \(self?.place ?? "the host") has ended")) : nil)
+                else {
                     return
                 }
                 channel.sink = nil

@@ -11,7 +11,10 @@ extension SSHSession {
                 "\(place) did not answer within \(time): is the address right, the host on, and no firewall in between that drops packets?"
             )
         case .greeting where buffers.bytesReceived == 0:
-            return SSHFailure(.unreachable, "\(place) accepted the connection and then said nothing for \(time): is sshd on that port, and is it not stuck?")
+            return SSHFailure(
+                .unreachable,
+                "\(place) accepted the connection and then said nothing for \(time): is sshd on that port, and is it not stuck?"
+            )
         case .greeting:
             return SSHFailure(
                 .unreachable,
@@ -23,7 +26,10 @@ extension SSHSession {
                 "\(place) greeted as '\(buffers.greeting ?? "")' and did not finish the key exchange within \(time): the host is overloaded, or the path loses large packets (MTU)"
             )
         case .authentication(let user):
-            return SSHFailure(.unreachable, "\(place) did not say within \(time) whether '\(user)' may log in; the host may be overloaded, or wait for a directory or DNS")
+            return SSHFailure(
+                .unreachable,
+                "\(place) did not say within \(time) whether '\(user)' may log in; the host may be overloaded, or wait for a directory or DNS"
+            )
         case .agent(let path):
             return SSHFailure(.denied, "\(place): the ssh-agent at \(path) did not sign within \(time); does it wait for a confirmation or a touch?")
         case .open:
@@ -46,7 +52,10 @@ extension SSHSession {
         case .keyExchange:
             return SSHFailure(.unreachable, "\(place) closed the connection during the key exchange\(why)\(mismatch.map { ": \($0)" } ?? "")")
         case .authentication(let user):
-            return SSHFailure(.denied, "\(place) closed the connection while '\(user)' was logging in\(why): too many keys tried (MaxAuthTries), or the user is not allowed; see the host's sshd log")
+            return SSHFailure(
+                .denied,
+                "\(place) closed the connection while '\(user)' was logging in\(why): too many keys tried (MaxAuthTries), or the user is not allowed; see the host's sshd log"
+            )
         case .agent:
             return SSHFailure(.unreachable, "\(place) closed the connection while we waited for the ssh-agent\(why)")
         case .open:

@@ -260,7 +260,12 @@ package actor SSHSession {
         if buffers.greeting != nil {
             phase = .keyExchange
         } else if buffers.bytesReceived >= SessionBuffers.openingLimit {
-            fail(SSHFailure(.unknown, "\(place) sent \(buffers.bytesReceived) bytes that are no SSH greeting ('\(buffers.openingWords)'); is sshd on that port?"))
+            fail(
+                SSHFailure(
+                    .unknown,
+                    "\(place) sent \(buffers.bytesReceived) bytes that are no SSH greeting ('\(buffers.openingWords)'); is sshd on that port?"
+                )
+            )
         }
     }
 

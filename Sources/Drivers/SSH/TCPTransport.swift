@@ -110,7 +110,8 @@ enum Reasons {
             return (SSHFailure(.unreachable, "\(place) can't be reached: \(words(errno: error.errnoCode, port: port))"), told)
         }
         if case .connectTimeout = error as? ChannelError {
-            let message = "\(place) did not answer within \(limit.inWords): is the address right, the host on, and no firewall in between that drops packets?"
+            let message =
+                "\(place) did not answer within \(limit.inWords): is the address right, the host on, and no firewall in between that drops packets?"
             return (SSHFailure(.unreachable, message), false)
         }
         return (SSHFailure(.unreachable, "\(place) can't be reached: \(error)"), false)
