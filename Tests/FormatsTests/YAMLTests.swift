@@ -12,13 +12,16 @@ struct YAMLTests {
         return value
     }
 
-    @Test(arguments: [
-        ("1", .int(1)), ("-1", .int(-1)), ("+7", .int(7)), ("0x1F", .int(31)), ("0o17", .int(15)), ("017", .int(15)), ("0b101", .int(5)),
-        ("1_000", .int(1000)), ("1.5", .double(1.5)), ("1e3", .double(1000)), (".5", .double(0.5)), ("24.10", .double(24.1)),
-        ("\"24.10\"", "24.10"), ("'1'", "1"), ("!!str 1", "1"), ("true", true), ("yes", true), ("Off", false), ("~", nil), ("null", nil),
-        ("nullable", "nullable"), ("1.2.3", "1.2.3"), ("192.0.2.1", "192.0.2.1"), ("1m", "1m"), ("0x", "0x"), ("08", "08"),
-        ("2026-01-01", "2026-01-01"), ("|\n  a\n  b\n", "a\nb\n"), (">\n  a\n  b\n", "a b\n"), ("[1, x]", [1, "x"]), ("{a: {b: []}}", ["a": ["b": []]]),
-    ] as [(String, Value)])
+    @Test(
+        arguments: [
+            ("1", .int(1)), ("-1", .int(-1)), ("+7", .int(7)), ("0x1F", .int(31)), ("0o17", .int(15)), ("017", .int(15)), ("0b101", .int(5)),
+            ("1_000", .int(1000)), ("1.5", .double(1.5)), ("1e3", .double(1000)), (".5", .double(0.5)), ("24.10", .double(24.1)),
+            ("\"24.10\"", "24.10"), ("'1'", "1"), ("!!str 1", "1"), ("true", true), ("yes", true), ("Off", false), ("~", nil), ("null", nil),
+            ("nullable", "nullable"), ("1.2.3", "1.2.3"), ("192.0.2.1", "192.0.2.1"), ("1m", "1m"), ("0x", "0x"), ("08", "08"),
+            ("2026-01-01", "2026-01-01"), ("|\n  a\n  b\n", "a\nb\n"), (">\n  a\n  b\n", "a b\n"), ("[1, x]", [1, "x"]),
+            ("{a: {b: []}}", ["a": ["b": []]]),
+        ] as [(String, Value)]
+    )
     func resolvesScalarsAsKubernetesToolsDo(text: String, expected: Value) throws {
         let found = try value("key: \(text)\n")["key"]
         // 08 is no octal number; what the tools make of it differs, so it only has to stay unharmed or be a number.

@@ -132,7 +132,8 @@ final class Composition: Sendable {
         guard case .cluster(let cluster) = target else { return nil }
         do throws(APIFailure) {
             let connection = try connection(to: cluster)
-            return await ClusterKinds.awaitReadiness(of: address, within: limit) { (request) throws(APIFailure) in try await connection.send(request) }
+            return await ClusterKinds.awaitReadiness(of: address, within: limit) { (request) throws(APIFailure) in try await connection.send(request)
+            }
         } catch {
             return error.message
         }
