@@ -94,8 +94,18 @@ private func fleet(hosts: Int) -> (DesiredState, ObservedState) {
         [{"ifname":"lo","flags":["LOOPBACK","UP"],"mtu":65536,"promiscuity":0},
         {"ifname":"wlan0","flags":["BROADCAST","MULTICAST","PROMISC","UP"],"mtu":1500,"promiscuity":1}]
         """#
-    let save =
-        "*nat\n:PREROUTING ACCEPT [0:0]\n:INPUT ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n:POSTROUTING ACCEPT [0:0]\n:KUBE - [0:0]\n-A KUBE -j RETURN\nCOMMIT\n"
+    let save = """
+        # plumb: tool /usr/sbin/iptables-nft-save
+        *nat
+        :PREROUTING ACCEPT [0:0]
+        :INPUT ACCEPT [0:0]
+        :OUTPUT ACCEPT [0:0]
+        :POSTROUTING ACCEPT [0:0]
+        :KUBE - [0:0]
+        -A KUBE -j RETURN
+        COMMIT
+
+        """
     let texts = [
         "machine": "0123456789abcdef0123456789abcdef\n", "user": "root\n", "ssh-connection": "192.0.2.1 1 192.0.2.2 22\n", "init": "running\n",
         "links": links, "interface-units": "", "os-release": "ID=ubuntu\nVERSION_ID=\"24.04\"\n", "kernel": "Linux 6.8.0 x86_64\n",
