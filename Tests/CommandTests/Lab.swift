@@ -110,10 +110,14 @@ struct Lab {
 
     /// Runs `plumb` with the lab's keys and a data directory of its own.
     func plumb(_ arguments: [String], known: String? = nil, environment: [String: String] = [:], folder: String? = nil) async throws -> Outcome {
+        try await run(commandLine(arguments, known: known), environment: environment, folder: folder)
+    }
+
+    func commandLine(_ arguments: [String], known: String? = nil) -> [String] {
         let options = [
-            "--ssh-config", sshConfig, "--known-hosts", known ?? knownHosts, "--identity", identity, "--data-dir", "\(self.folder)/data",
+            "--ssh-config", sshConfig, "--known-hosts", known ?? knownHosts, "--identity", identity, "--data-dir", "\(folder)/data",
         ]
-        return try await run([CommandTests.plumb] + arguments + options, environment: environment, folder: folder)
+        return [CommandTests.plumb] + arguments + options
     }
 
     static func hosts(_ names: [String], user: String = "pi", become: String = "sudo") -> String {
