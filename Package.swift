@@ -142,6 +142,7 @@ let package = Package(
             "CommandTests",
             ["Commands", "Reporting", "ResourceModel", "Values", "plumb", .product(name: "Subprocess", package: "swift-subprocess")]
         ),
+        tests("ReportingTests", ["Applying", "Planning", "Reporting", "ResourceModel", "Values"], resources: [.copy("Golden")]),
         tests("EngineTests", ["Applying", "DriftDetection", "Observing", "Planning", "Reconciling", "Reporting", "ResourceModel", "Values", "YAML"]),
         tests(
             "HostKindsTests",
