@@ -21,7 +21,7 @@ func tests(_ name: String, _ dependencies: [Target.Dependency], resources: [Reso
 
 let package = Package(
     name: "plumb",
-    products: [.executable(name: "plumb", targets: ["plumb"])],
+    products: [.executable(name: "plumb", targets: ["plumb"]), .executable(name: "Benchmarks", targets: ["Benchmarks"])],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
@@ -104,6 +104,14 @@ let package = Package(
         ),
         .executableTarget(name: "plumb", dependencies: ["Commands"], path: "Sources/App/plumb", swiftSettings: settings),
 
+        // In this package, since it measures what only this package can see.
+        .executableTarget(
+            name: "Benchmarks",
+            dependencies: ["ClusterKinds", "HostKinds", "Planning", "Reconciling", "ResourceModel", "SpecLoading", "Values", "YAML"],
+            path: "Tests/Benchmarks",
+            exclude: ["run", "README.md"],
+            swiftSettings: settings
+        ),
         tests("FormatsTests", ["PathPatterns", "Values", "YAML"]),
         tests(
             "SpecLoadingTests",
@@ -142,6 +150,7 @@ let package = Package(
             "CommandTests",
             ["Commands", "Reporting", "ResourceModel", "Values", "plumb", .product(name: "Subprocess", package: "swift-subprocess")]
         ),
+        tests("ReportingTests", ["Applying", "Planning", "Reporting", "ResourceModel", "Values"], resources: [.copy("Golden")]),
         tests("EngineTests", ["Applying", "DriftDetection", "Observing", "Planning", "Reconciling", "Reporting", "ResourceModel", "Values", "YAML"]),
         tests(
             "HostKindsTests",
