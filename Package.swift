@@ -66,6 +66,7 @@ let package = Package(
                 .product(name: "NIOHTTP1", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "NIOSSL", package: "swift-nio-ssl"),
+                .product(name: "NIOTLS", package: "swift-nio"),
             ]
         ),
 
@@ -137,7 +138,14 @@ let package = Package(
                 .product(name: "NIOSSL", package: "swift-nio-ssl"),
             ]
         ),
-        tests("ClusterKindsTests", ["ClusterKinds", "Kubernetes", "KubernetesAPI", "ResourceModel", "Values", "YAML"]),
+        tests(
+            "ClusterKindsTests",
+            [
+                "Applying", "ClusterKinds", "DriftDetection", "Kubernetes", "KubernetesAPI", "Observing", "Planning", "Reconciling", "ResourceModel",
+                "SpecLoading", "Values", "YAML",
+            ],
+            resources: [.copy("Cases")]
+        ),
         tests(
             "CommandTests",
             ["Commands", "Reporting", "ResourceModel", "Values", "plumb", .product(name: "Subprocess", package: "swift-subprocess")]
