@@ -40,6 +40,7 @@ struct ObjectComparison {
                 // What makes the object that it is.
                 value["name"] = nil
                 value["namespace"] = nil
+                if value == [:] { continue }
             }
             walk(value, live?[name], predicted?[name], shape.children[.field(name)], ObjectPlace().member(name))
         }
@@ -51,7 +52,9 @@ struct ObjectComparison {
     /// - Parameter live: nil: not there.
     private mutating func walk(_ declared: Value, _ live: Value?, _ predicted: Value?, _ tree: FieldTree?, _ place: ObjectPlace) {
         switch declared {
-        case .object(let members) where !members.isEmpty:
+        case .object(let members):
+            // Nothing is asserted of what is in it, only that it is there.
+            if members.isEmpty { return judge(declared, live.map(Self.bare), predicted.map(Self.bare), place) }
             // Members of what is no mapping: the whole of it differs.
             if let live, live != .null, live.objectValue == nil { return judge(declared, live, predicted, place) }
             for (name, value) in members.sorted(by: { $0.key < $1.key }) {
@@ -96,6 +99,8 @@ struct ObjectComparison {
             }
         }
     }
+
+    private static func bare(_ value: Value) -> Value { value.objectValue == nil ? value : [:] }
 
     private mutating func judge(_ declared: Value, _ live: Value?, _ predicted: Value?, _ place: ObjectPlace) {
         observed[place.path] = live ?? .null
