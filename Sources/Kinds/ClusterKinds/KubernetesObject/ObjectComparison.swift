@@ -12,6 +12,8 @@ struct ObjectComparison {
         var place: ObjectPlace
         var observed: Value?
         var desired: Value?
+        /// False: it is ours from before, and no longer declared.
+        var isDeclared = true
     }
 
     private(set) var differences: [Difference] = []
@@ -67,8 +69,7 @@ struct ObjectComparison {
     }
 
     private mutating func walk(_ declared: [Value], _ live: Value?, _ predicted: Value?, _ tree: FieldTree?, _ place: ObjectPlace) {
-        var field = ""
-        if case .field(let name)? = place.steps.last { field = name }
+        let field = place.steps.last?.fieldName ?? ""
         let found = live?.arrayValue ?? []
         let next = predicted?.arrayValue ?? []
         switch ListShape(tree, field: field, elements: declared) {
@@ -106,13 +107,13 @@ struct ObjectComparison {
         observed[place.path] = live ?? .null
         if isPredicted {
             if !Self.areSame(live, predicted) { add(place, live, predicted) }
-        } else if !Self.areSame(declared, live) {
+        } else if !Self.areSame(declared, live), !(live.map { Quantity.areSame(declared, $0, at: place) } ?? false) {
             add(place, live, declared)
         }
     }
 
-    private mutating func add(_ place: ObjectPlace, _ observed: Value?, _ desired: Value?) {
-        differences.append(Difference(place: place, observed: observed, desired: desired))
+    private mutating func add(_ place: ObjectPlace, _ observed: Value?, _ desired: Value?, isDeclared: Bool = true) {
+        differences.append(Difference(place: place, observed: observed, desired: desired, isDeclared: isDeclared))
     }
 
     /// Finds what we once declared and no longer do: server-side apply removes it, if nobody else set it too.
@@ -130,7 +131,7 @@ struct ObjectComparison {
                 if inner.objectValue != nil || inner.arrayValue != nil { findUndeclared(child, inner, value, next, childPlace) }
             } else if !isPredicted || !Self.areSame(value, next) {
                 observed[childPlace.path] = value
-                add(childPlace, value, next)
+                add(childPlace, value, next, isDeclared: false)
             }
         }
     }
