@@ -1,3 +1,6 @@
+internal import SSH
+internal import Synchronization
+
 /// How a host is reached, as the specs say it.
 package struct HostLogin: Hashable, Sendable {
     /// As the specs call it, for messages.
@@ -114,18 +117,47 @@ package struct HostPoolOptions: Sendable {
 
 /// All hosts of a run: one connection and one resident shell each, opened when first needed, kept until `close()`.
 package final class HostPool: Sendable {
-    package init(options: HostPoolOptions) {}
+    private let options: HostPoolOptions
+    private let client: SSHClient
+    private let lines = Mutex<[HostLogin: HostLine]>([:])
+
+    package init(options: HostPoolOptions) {
+        self.options = options
+        var ssh = SSHOptions()
+        ssh.identityFile = options.identityFile
+        ssh.knownHostsFile = options.knownHostsFile
+        ssh.configFile = options.sshConfigFile
+        ssh.connectTimeout = options.connectTimeout
+        ssh.cacheDirectory = options.cacheDirectory
+        ssh.askPassphrase = options.askPassphrase
+        client = SSHClient(ssh)
+    }
+
+    private func line(to login: HostLogin) -> HostLine {
+        lines.withLock { lines in
+            if let line = lines[login] { return line }
+            let line = HostLine(login, options: options, client: client)
+            lines[login] = line
+            return line
+        }
+    }
 
     /// Runs all sections in one round trip.
+    ///
+    /// - Guarantees: ends within the connect and probe time-outs, whatever the host does. Changes nothing there.
     package func probe(_ login: HostLogin, sections: [HostSection]) async throws(HostFailure) -> HostAnswer {
-        throw HostFailure(.unknown, "not there yet")
+        try await line(to: login).probe(sections)
     }
 
     /// Runs one command. A status other than 0 is a result, no failure.
+    ///
+    /// - Errors: where the connection is lost or the time is over, the message says whether the command was started.
     package func run(_ login: HostLogin, _ command: HostCommand) async throws(HostFailure) -> CommandResult {
-        throw HostFailure(.unknown, "not there yet")
+        try await line(to: login).run(command)
     }
 
-    /// Ends all connections, within a second whatever the other sides do.
-    package func close() async {}
+    /// Ends all connections, whatever the other sides do.
+    package func close() async {
+        for line in lines.withLock({ $0 }).values { await line.close() }
+    }
 }
