@@ -21,7 +21,7 @@ func tests(_ name: String, _ dependencies: [Target.Dependency], resources: [Reso
 
 let package = Package(
     name: "plumb",
-    products: [.executable(name: "plumb", targets: ["plumb"])],
+    products: [.executable(name: "plumb", targets: ["plumb"]), .executable(name: "Benchmarks", targets: ["Benchmarks"])],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
@@ -66,6 +66,7 @@ let package = Package(
                 .product(name: "NIOHTTP1", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "NIOSSL", package: "swift-nio-ssl"),
+                .product(name: "NIOTLS", package: "swift-nio"),
             ]
         ),
 
@@ -103,6 +104,14 @@ let package = Package(
         ),
         .executableTarget(name: "plumb", dependencies: ["Commands"], path: "Sources/App/plumb", swiftSettings: settings),
 
+        // In this package, since it measures what only this package can see.
+        .executableTarget(
+            name: "Benchmarks",
+            dependencies: ["ClusterKinds", "HostKinds", "Planning", "Reconciling", "ResourceModel", "SpecLoading", "Values", "YAML"],
+            path: "Tests/Benchmarks",
+            exclude: ["run", "README.md"],
+            swiftSettings: settings
+        ),
         tests("FormatsTests", ["PathPatterns", "Values", "YAML"]),
         tests(
             "SpecLoadingTests",
@@ -129,11 +138,19 @@ let package = Package(
                 .product(name: "NIOSSL", package: "swift-nio-ssl"),
             ]
         ),
-        tests("ClusterKindsTests", ["ClusterKinds", "Kubernetes", "KubernetesAPI", "ResourceModel", "Values", "YAML"]),
+        tests(
+            "ClusterKindsTests",
+            [
+                "Applying", "ClusterKinds", "DriftDetection", "Kubernetes", "KubernetesAPI", "Observing", "Planning", "Reconciling", "ResourceModel",
+                "SpecLoading", "Values", "YAML",
+            ],
+            resources: [.copy("Cases")]
+        ),
         tests(
             "CommandTests",
             ["Commands", "Reporting", "ResourceModel", "Values", "plumb", .product(name: "Subprocess", package: "swift-subprocess")]
         ),
+        tests("ReportingTests", ["Applying", "Planning", "Reporting", "ResourceModel", "Values"], resources: [.copy("Golden")]),
         tests("EngineTests", ["Applying", "DriftDetection", "Observing", "Planning", "Reconciling", "Reporting", "ResourceModel", "Values", "YAML"]),
         tests(
             "HostKindsTests",

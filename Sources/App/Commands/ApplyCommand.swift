@@ -1,6 +1,6 @@
 import Applying
 import ArgumentParser
-import Dispatch
+@preconcurrency import Dispatch
 import Foundation
 import Planning
 import Reporting

@@ -6,6 +6,7 @@ import Hosts
 import Kubernetes
 import KubernetesAPI
 import Observing
+import Planning
 import ResourceModel
 import Synchronization
 
@@ -45,7 +46,7 @@ final class Composition: Sendable {
         }
     }
 
-    private func observe(_ host: Host) async -> TargetObservation {
+    private func observe(_ host: ResourceModel.Host) async -> TargetObservation {
         let sections = HostKinds.probe.map { HostSection(name: $0.name, script: $0.script) }
         do throws(HostFailure) {
             let answer = try await hosts.probe(HostLogin(host), sections: sections)
@@ -131,7 +132,8 @@ final class Composition: Sendable {
         guard case .cluster(let cluster) = target else { return nil }
         do throws(APIFailure) {
             let connection = try connection(to: cluster)
-            return await ClusterKinds.awaitReadiness(of: address, within: limit) { (request) throws(APIFailure) in try await connection.send(request) }
+            return await ClusterKinds.awaitReadiness(of: address, within: limit) { (request) throws(APIFailure) in try await connection.send(request)
+            }
         } catch {
             return error.message
         }
@@ -139,7 +141,7 @@ final class Composition: Sendable {
 }
 
 extension HostLogin {
-    init(_ host: Host) {
+    init(_ host: ResourceModel.Host) {
         self.init(
             name: host.name,
             address: host.address,

@@ -1,4 +1,5 @@
 package import ArgumentParser
+import Glibc
 
 /// The command `plumb`.
 package struct PlumbCommand: AsyncParsableCommand {
@@ -19,4 +20,11 @@ package struct PlumbCommand: AsyncParsableCommand {
     package static let version = "0.1.0"
 
     package init() {}
+
+    /// Runs the command line of this process and ends it.
+    package static func start() async {
+        // A host or a reader that goes away is an error of the call that notices, never the end of the process.
+        signal(SIGPIPE, SIG_IGN)
+        await main()
+    }
 }

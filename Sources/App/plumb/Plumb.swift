@@ -2,5 +2,5 @@ import Commands
 
 @main
 struct Plumb {
-    static func main() async { await PlumbCommand.main() }
+    static func main() async { await PlumbCommand.start() }
 }

@@ -134,11 +134,15 @@ package final class HostPool: Sendable {
     }
 
     /// Runs all sections in one round trip.
+    ///
+    /// - Guarantees: ends within the connect and probe time-outs, whatever the host does. Changes nothing there.
     package func probe(_ login: HostLogin, sections: [HostSection]) async throws(HostFailure) -> HostAnswer {
         try await host(login).probe(sections)
     }
 
     /// Runs one command. A status other than 0 is a result, no failure.
+    ///
+    /// - Errors: where the connection is lost or the time is over, the message says that it may have happened.
     package func run(_ login: HostLogin, _ command: HostCommand) async throws(HostFailure) -> CommandResult {
         try await host(login).run(command)
     }

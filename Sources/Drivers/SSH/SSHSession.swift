@@ -152,7 +152,9 @@ package actor SSHSession {
         self.session = nil
         buffers.isClosed = true
         // It may say "again" while it closes channels; with a closed transport that ends soon.
-        for _ in 0..<64 where libssh2_session_free(session) == LIBSSH2_ERROR_EAGAIN {}
+        for _ in 0..<64 {
+            if libssh2_session_free(session) != LIBSSH2_ERROR_EAGAIN { break }
+        }
     }
 
     // MARK: libssh2

@@ -64,6 +64,7 @@ private struct SourceReader {
     var files: [SourceFile] = []
     var problems: [SourceProblem] = []
     private var total = 0
+    private var isOverLimit = false
     /// The source with all links resolved, to tell what leaves it.
     private var realRoot = ""
     private var visited: Set<String> = []
@@ -112,7 +113,7 @@ private struct SourceReader {
             let child = relative.isEmpty ? name : "\(relative)/\(name)"
             let shown = path.hasSuffix("/") ? path + name : "\(path)/\(name)"
             visit(path: shown, relative: child, entry: "\(real)/\(name)", ignores: ignores, depth: depth)
-            if files.count >= limits.files || total >= limits.totalBytes { return }
+            if isOverLimit { return }
         }
     }
 
@@ -157,6 +158,9 @@ private struct SourceReader {
         }
         total += bytes.count
         guard total <= limits.totalBytes, files.count < limits.files else {
+            // One word on it is enough, and reading on would be what the limit is there to prevent.
+            if isOverLimit { return }
+            isOverLimit = true
             let limit = "\(limits.files) files or \(limits.totalBytes) bytes"
             problems.append(SourceProblem(path, "the source has more than \(limit); nothing of it is read"))
             return

@@ -72,4 +72,30 @@ package struct Action: Hashable, Sendable {
     /// Everything that must be as declared first, changed by this plan or not.
     package var dependsOn: [ResourceAddress]
     package var phase: Int
+
+    package init(
+        address: ResourceAddress,
+        kind: String,
+        handler: String,
+        operation: Operation,
+        fields: [FieldDifference],
+        steps: [Step],
+        risk: Risk = .none,
+        reason: String = "",
+        fingerprint: String,
+        dependsOn: [ResourceAddress] = [],
+        phase: Int = 0
+    ) {
+        self.address = address
+        self.kind = kind
+        self.handler = handler
+        self.operation = operation
+        self.fields = fields
+        self.steps = steps
+        self.risk = risk
+        self.reason = reason
+        self.fingerprint = fingerprint
+        self.dependsOn = dependsOn
+        self.phase = phase
+    }
 }

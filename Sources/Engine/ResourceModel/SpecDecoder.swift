@@ -54,6 +54,9 @@ package struct SpecDecoder: Sendable {
     /// Where a field that is there stands; for the places of a contradiction.
     package func position(of field: String) -> SourcePosition { keyPositions[field] ?? position }
 
+    /// Where a field stands; nil where it is not there.
+    package func declaredPosition(of field: String) -> SourcePosition? { keyPositions[field] }
+
     package mutating func require(_ field: String) -> YAMLNode? {
         if let node = node(field) { return node }
         report("missing field '\(qualified(field))'", at: position)

@@ -179,6 +179,7 @@ extension Loader {
     ) -> String? {
         if let named {
             if clusters.contains(where: { $0.name == named.name }) { return named.name }
+            guard targetsAreKnown else { return nil }
             let nearest = Diagnostic.nearest(to: named.name, among: clusters.map(\.name)).map { "Did you mean '\($0)'?" }
             report("unknown cluster '\(named.name)'", at: named.position, fix: nearest ?? "Declare it as a Cluster.")
             return nil
@@ -186,6 +187,7 @@ extension Loader {
         let claiming = claims.filter { $0.patterns?.matches(document.relativePath) ?? false }
         let open = claiming.isEmpty ? claims.filter { $0.patterns == nil } : claiming
         if open.count == 1 { return open.first?.name }
+        if open.isEmpty, !targetsAreKnown { return nil }
         let names = open.map { "'\($0.name)'" }.joined(separator: ", ")
         report(
             open.isEmpty ? "no Cluster claims this manifest" : "this manifest could be for \(names)",

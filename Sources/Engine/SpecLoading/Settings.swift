@@ -100,7 +100,7 @@ extension Loader {
         guard let node = spec.require("hosts") else { return [] }
         if let scalar = node.scalar {
             if scalar.text == "all" {
-                if hosts.isEmpty { spec.report("there are no hosts", at: node.position, fix: "Declare them in a HostList.") }
+                if hosts.isEmpty, targetsAreKnown { spec.report("there are no hosts", at: node.position, fix: "Declare them in a HostList.") }
                 return hosts
             }
             spec.report(
@@ -128,14 +128,14 @@ extension Loader {
             if let expressions, !expressions.allSatisfy({ $0.matches(host.labels) }) { return false }
             return !except.contains(host.name)
         }
-        if selected.isEmpty, !allowNone, mistakes.isEmpty {
+        if selected.isEmpty, !allowNone, mistakes.isEmpty, targetsAreKnown {
             spec.report("'hosts' selects no host", at: node.position, fix: "Say 'allowNone: true' under it if that is meant.")
         }
         return selected
     }
 
     private func knownHosts(_ names: [(text: String, position: SourcePosition)], _ decoder: inout SpecDecoder) -> Set<String> {
-        for (name, position) in names where !hosts.contains(where: { $0.name == name }) {
+        for (name, position) in names where targetsAreKnown && !hosts.contains(where: { $0.name == name }) {
             let nearest = Diagnostic.nearest(to: name, among: hosts.map(\.name))
             decoder.report("unknown host '\(name)'", at: position, fix: nearest.map { "Did you mean '\($0)'?" } ?? "Declare it in a HostList.")
         }

@@ -69,6 +69,8 @@ struct Loader {
 
     var hosts: [Host] = []
     var clusters: [Cluster] = []
+    /// False where a mistake may have cost us a host or a cluster: then "unknown host" would only repeat it.
+    var targetsAreKnown = true
     var targetPositions: [String: SourcePosition] = [:]
     /// By target and key.
     var resources: [String: PendingResource] = [:]
@@ -149,7 +151,7 @@ extension Loader {
             if let text = value?.scalar?.text, !text.isEmpty { continue }
             isComplete = false
             let nearest = Diagnostic.nearest(to: field, among: entries.compactMap { $0.key.scalar?.text })
-            let fix = nearest.map { "Is '\($0)' a slip?" } ?? "List files that are no specs in .plumbignore."
+            let fix = value != nil ? "" : nearest.map { "Is '\($0)' a slip?" } ?? "List files that are no specs in .plumbignore."
             report(value == nil ? "missing field '\(field)'" : "'\(field)' must be a text", at: value?.position ?? node.position, fix: fix)
         }
         guard isComplete, let apiVersion = node["apiVersion"]?.scalar?.text, let kind = node["kind"]?.scalar?.text else { return }

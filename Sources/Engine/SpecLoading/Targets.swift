@@ -31,22 +31,23 @@ extension Loader {
                 }
             }
         }
+        targetsAreKnown = diagnostics.isEmpty
         hosts.sort { $0.name < $1.name }
         clusters.sort { $0.name < $1.name }
     }
 
     private mutating func declareHostList(_ spec: inout SpecDecoder) {
         let defaults = spec.nested("defaults") { HostFields(&$0, isDefaults: true) } ?? HostFields()
-        guard spec.require("hosts") != nil else { return }
-        let found = spec.nested("hosts") { decoder -> [(String, SourcePosition, HostFields)] in
-            decoder.takeRest().map { name, position, node in
-                var inner = SpecDecoder(node, path: "hosts.\(name)")
-                let fields = HostFields(&inner, isDefaults: false)
-                for diagnostic in inner.finish() { decoder.report(diagnostic.message, at: diagnostic.position, fix: diagnostic.fix) }
-                return (name, position, fields)
-            }
+        guard let node = spec.require("hosts") else { return }
+        var decoder = SpecDecoder(node, path: "hosts")
+        let found = decoder.takeRest().map { name, position, node in
+            var inner = SpecDecoder(node, path: "hosts.\(name)")
+            let fields = HostFields(&inner, isDefaults: false)
+            diagnostics += inner.finish()
+            return (name, position, fields)
         }
-        for (name, position, fields) in found ?? [] {
+        diagnostics += decoder.finish()
+        for (name, position, fields) in found {
             guard Names.isDNS1123(name) else {
                 report("'\(name)' can't be a host's name", at: position, fix: Names.rule)
                 continue

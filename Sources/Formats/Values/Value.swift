@@ -76,6 +76,7 @@ extension Value: CustomStringConvertible {
     package var description: String {
         switch self {
         case .string(let text): text
+        case .sensitive: SensitiveValue.placeholder
         default: canonicalJSON
         }
     }

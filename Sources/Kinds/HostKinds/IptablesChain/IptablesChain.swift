@@ -88,14 +88,16 @@ package enum IptablesChain {
                     "state": .string(state.rawValue),
                 ]
                 if let references { fields["references"] = .string(references.rawValue) }
+                var positions = [
+                    "table": decoder.position(of: "table"), "pattern": decoder.position(of: "chains"), "family": decoder.position(of: "families"),
+                    "state": statePosition,
+                ]
+                positions["references"] = decoder.declaredPosition(of: "references")
                 return DeclaredSetting(
                     resource: "\(name)/\(table.rawValue)-\(pattern.text)",
                     key: "\(name)/\(family.rawValue)-\(table.rawValue)-\(pattern.text)",
                     fields: fields,
-                    positions: [
-                        "table": decoder.position(of: "table"), "pattern": decoder.position(of: "chains"), "family": decoder.position(of: "families"),
-                        "state": statePosition, "references": decoder.position(of: "references"),
-                    ]
+                    positions: positions
                 )
             }
         }

@@ -120,7 +120,7 @@ package enum NetworkInterface {
         }
         settings.mtu = decoder.int("mtu", in: mtuRange)
         let persist = decoder.bool("persist")
-        for field in ["missing", "mtu", "persist"] { positions[field] = decoder.position(of: field) }
+        for field in ["missing", "mtu", "persist"] { positions[field] = decoder.declaredPosition(of: field) }
         if settings.isEmpty, decoder.diagnostics.isEmpty {
             if persist == nil {
                 decoder.report("nothing is asserted", at: decoder.position, fix: "Give at least one of: flags, mtu, persist.")

@@ -68,7 +68,7 @@ package enum OperatingSystem {
         let position = decoder.position(of: "distribution")
         guard let text = decoder.string("distribution") else { return nil }
         let isID =
-            !text.isEmpty
+            text.first.map { $0.isLetter || $0.isNumber } ?? false
             && text.utf8.allSatisfy { byte in
                 (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(byte) || (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte)
                     || "._-".utf8.contains(byte)
