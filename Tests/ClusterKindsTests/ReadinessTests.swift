@@ -63,7 +63,11 @@ struct ReadinessTests {
             #"{"status":{"observedGeneration":2,"updatedReplicas":1,"readyReplicas":1,"replicas":1,"availableReplicas":1}}"#,
             "ready"
         ),
-        Case("apps/v1/StatefulSet", #"{"spec":{"replicas":2},"status":{"observedGeneration":1,"readyReplicas":1}}"#, "waiting: 1 of 2 replicas ready"),
+        Case(
+            "apps/v1/StatefulSet",
+            #"{"spec":{"replicas":2},"status":{"observedGeneration":1,"readyReplicas":1}}"#,
+            "waiting: 1 of 2 replicas ready"
+        ),
         Case(
             "apps/v1/StatefulSet",
             #"{"spec":{"replicas":2,"updateStrategy":{"rollingUpdate":{"partition":1}}},"status":{"observedGeneration":1,"readyReplicas":2,"updatedReplicas":1}}"#,
@@ -125,7 +129,11 @@ struct ReadinessTests {
             #"{"status":{"conditions":[{"type":"Available","status":"False","message":"no endpoints"}]}}"#,
             "waiting: not available: no endpoints"
         ),
-        Case("cert-manager.io/v1/Certificate", #"{"status":{"conditions":[{"type":"Ready","status":"False","reason":"Issuing"}]}}"#, "waiting: Issuing"),
+        Case(
+            "cert-manager.io/v1/Certificate",
+            #"{"status":{"conditions":[{"type":"Ready","status":"False","reason":"Issuing"}]}}"#,
+            "waiting: Issuing"
+        ),
         Case("source.toolkit.fluxcd.io/v1/X", #"{"status":{"conditions":[{"type":"Stalled","status":"True","message":"no"}]}}"#, "failed: no"),
     ]
 
