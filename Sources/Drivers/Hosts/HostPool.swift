@@ -1,3 +1,6 @@
+internal import SSH
+internal import Synchronization
+
 /// How a host is reached, as the specs say it.
 package struct HostLogin: Hashable, Sendable {
     /// As the specs call it, for messages.
@@ -114,18 +117,47 @@ package struct HostPoolOptions: Sendable {
 
 /// All hosts of a run: one connection and one resident shell each, opened when first needed, kept until `close()`.
 package final class HostPool: Sendable {
-    package init(options: HostPoolOptions) {}
+    private let options: HostPoolOptions
+    private let client: SSHClient
+    private let hosts = Mutex<[HostLogin: HostConnection]>([:])
+
+    package init(options: HostPoolOptions) {
+        self.options = options
+        var ssh = SSHOptions()
+        ssh.identityFile = options.identityFile
+        ssh.knownHostsFile = options.knownHostsFile
+        ssh.configFile = options.sshConfigFile
+        ssh.connectTimeout = options.connectTimeout
+        ssh.cacheDirectory = options.cacheDirectory
+        ssh.askPassphrase = options.askPassphrase
+        client = SSHClient(ssh)
+    }
 
     /// Runs all sections in one round trip.
+    ///
+    /// - Guarantees: ends within the connect and probe time-outs, whatever the host does. Changes nothing there.
     package func probe(_ login: HostLogin, sections: [HostSection]) async throws(HostFailure) -> HostAnswer {
-        throw HostFailure(.unknown, "not there yet")
+        try await host(login).probe(sections)
     }
 
     /// Runs one command. A status other than 0 is a result, no failure.
+    ///
+    /// - Errors: where the connection is lost or the time is over, the message says that it may have happened.
     package func run(_ login: HostLogin, _ command: HostCommand) async throws(HostFailure) -> CommandResult {
-        throw HostFailure(.unknown, "not there yet")
+        try await host(login).run(command)
     }
 
     /// Ends all connections, within a second whatever the other sides do.
-    package func close() async {}
+    package func close() async {
+        for host in hosts.withLock({ $0 }).values { await host.close() }
+    }
+
+    private func host(_ login: HostLogin) -> HostConnection {
+        hosts.withLock { hosts in
+            if let host = hosts[login] { return host }
+            let host = HostConnection(login, client: client, options: options)
+            hosts[login] = host
+            return host
+        }
+    }
 }

@@ -155,7 +155,8 @@ package final class ClusterConnection: Sendable {
         if let body = try? Value(json: answer.body) { return APIResponse(status: answer.status, body: body, warnings: answer.warnings) }
         let text = String(decoding: answer.body.prefix(1024), as: UTF8.self)
         if answer.status == 400, text.contains("HTTP request to an HTTPS server") {
-            throw ExchangeFailure(APIFailure(.unreachable, "\(access.endpoint) speaks TLS: write https:// instead of http:// (\(access.origin))"), nil)
+            let message = "\(access.endpoint) speaks TLS: write https:// instead of http:// (\(access.origin))"
+            throw ExchangeFailure(APIFailure(.unreachable, message), nil)
         }
         if (300..<400).contains(answer.status) {
             let place = answer.location.map { " to \($0)" } ?? ""

@@ -27,6 +27,11 @@ package enum FieldStep: Hashable, Sendable {
         }
     }
 
+    /// The name of a member; nil for elements of lists.
+    package var fieldName: String? {
+        if case .field(let name) = self { name } else { nil }
+    }
+
     var text: String {
         switch self {
         case .field(let name): "f:\(name)"

@@ -165,7 +165,8 @@ private struct BatchRun: Sendable {
         if tried.actions.isEmpty { return outcomes }
         outcomes.merge(await verify(tried, at: target, failures: failures)) { $1 }
         for action in batch.actions {
-            guard case .succeeded(let message)? = outcomes[action.address], action.operation != .delete else { continue }
+            // Hosts know no readiness: what was observed there is all there is.
+            guard case .cluster = target, case .succeeded(let message)? = outcomes[action.address], action.operation != .delete else { continue }
             let limit = options.wait ?? (dependedOn.contains(action.address) ? options.dependencyReadiness : nil)
             guard let limit else { continue }
             if let waiting = await collaborators.awaitReadiness(target, action.address, limit) {

@@ -53,7 +53,7 @@ extension ClusterReading {
         let addresses = try await send(APIRequest(.get, "/api"))
         let list = addresses.body["serverAddressByClientCIDRs"]?.arrayValue ?? []
         let address = list.compactMap { $0["serverAddress"]?.stringValue }.first ?? "unknown"
-        let why = APIStatus(response).map { Refusal($0, hidesText: false).message } ?? "it has no UID"
+        let why = APIStatus(response).map { RefusalWords($0, hidesText: false).right?.missing ?? "\($0)" } ?? "it has no UID"
         return Server(identity: "address \(address)", notes: ["\(cluster): is told by its address, as namespace kube-system can't be read: \(why)"])
     }
 

@@ -41,11 +41,11 @@ struct ClusterReading: Sendable {
         for object in declared {
             if kinds.isServed(object), let api = kinds.api(object) {
                 guard api.verbs.isEmpty || api.verbs.isSuperset(of: ["get", "patch"]) else {
-                    objects[object.key] = invalid(object, "objects of kind \(object.kind) can't be read and changed; they only exist while they are sent")
+                    objects[object.key] = invalid(object, "objects of kind \(object.kind) can't be read and changed: they are answers, not things")
                     continue
                 }
                 guard !api.isNamespaced || object.namespace != nil else {
-                    objects[object.key] = invalid(object, "a \(object.kind) lives in a namespace at this server. Give 'metadata.namespace'")
+                    objects[object.key] = invalid(object, "a \(object.kind) lives in a namespace here. Give 'metadata.namespace'")
                     continue
                 }
                 groups["\(api.path(namespace: object.namespace))", default: (api, [])].objects.append(object)
@@ -80,7 +80,7 @@ struct ClusterReading: Sendable {
         let response: APIResponse
         do throws(APIFailure) {
             response = try await send(.get(api, namespace: object.namespace, name: object.name))
-        } catch where error.cause == .unreadable {
+        } catch  where error.cause == .unreadable {
             return problem(object, .unknown, error.message)
         }
         guard let status = APIStatus(response) else { return ObservedObject(live: Secrets.hide(response.body)) }
@@ -101,7 +101,7 @@ struct ClusterReading: Sendable {
             let response: APIResponse
             do throws(APIFailure) {
                 response = try await send(.list(api, namespace: namespace, limit: Self.pageSize, after: next))
-            } catch where error.cause == .unreadable {
+            } catch  where error.cause == .unreadable {
                 break
             }
             // Refused (a right to get and none to list), or the pages are no longer there (410): what is left is asked for one by one.
@@ -170,7 +170,7 @@ struct ClusterReading: Sendable {
         )
         var observed = observed
         let response: APIResponse
-        do throws(APIFailure) { response = try await send(request) } catch where error.cause == .unreadable {
+        do throws(APIFailure) { response = try await send(request) } catch  where error.cause == .unreadable {
             observed.unconfirmed = error.message
             return observed
         }

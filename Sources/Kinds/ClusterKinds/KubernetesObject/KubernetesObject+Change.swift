@@ -3,22 +3,33 @@ import ResourceModel
 import Values
 
 extension KubernetesObject {
-    /// One server-side apply. `details` has what it takes; the differences say what it does.
+    /// One server-side apply, with what is let go of before it. `details` has what it takes; the differences say what it does.
     static func change(_ drift: ResourceDrift) -> Change {
         let details = drift.details
         guard let path = details["path"]?.stringValue, let body = details["body"], let words = details["words"]?.stringValue else {
             return Change(steps: [])
         }
-        let isForced = details["isForced"] == true
         let isNew = details["creates"] == true
-        let request = APIRequest.apply(path, body: body, fieldManager: fieldManager, isForced: isForced)
-        let fields = isNew ? "" : ": \(listed(drift.differences))"
-        let step = Step(
-            .send(Step.Request(request)),
-            summary: "server-side apply \(words) as field manager \(fieldManager)\(isForced ? ", forced" : "")\(isNew ? ", which creates it" : "")\(fields)",
-            inverse: isNew ? [] : inverse(drift.differences, path: path, uid: body[path: "metadata", "uid"])
-        )
-        return Change(steps: [step], risk: risk(drift, isNew: isNew))
+        var steps: [Step] = []
+        if let operations = details["release"]?.arrayValue {
+            let request = APIRequest.jsonPatch(path, operations: operations, fieldManager: fieldManager)
+            let fields = drift.differences.first { $0.path == Release.path }?.observed?.stringValue ?? ""
+            steps.append(Step(.send(Step.Request(request)), summary: "give up \(fields) of \(words); the value stays as it is"))
+        }
+        if details["applies"] == true {
+            let isForced = details["isForced"] == true
+            let request = APIRequest.apply(path, body: body, fieldManager: fieldManager, isForced: isForced)
+            let differences = drift.differences.filter { $0.path != Release.path }
+            let how = "\(isForced ? ", forced" : "")\(isNew ? ", which creates it" : ": \(listed(differences))")"
+            steps.append(
+                Step(
+                    .send(Step.Request(request)),
+                    summary: "server-side apply \(words) as field manager \(fieldManager)\(how)",
+                    inverse: isNew ? [] : inverse(differences, path: path, uid: body[path: "metadata", "uid"])
+                )
+            )
+        }
+        return Change(steps: steps, risk: risk(drift, isNew: isNew))
     }
 
     private static func listed(_ differences: [FieldDifference]) -> String {

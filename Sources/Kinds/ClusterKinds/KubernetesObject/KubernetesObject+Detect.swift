@@ -38,7 +38,7 @@ extension KubernetesObject {
         if let time = live[path: "metadata", "deletionTimestamp"]?.stringValue {
             let finalizers = (live[path: "metadata", "finalizers"]?.arrayValue ?? []).compactMap(\.stringValue)
             let waiting = finalizers.isEmpty ? "" : ", held up by \(finalizers.joined(separator: ", "))"
-            return object.drift(.problem(.blocked, "waits for the old one to be gone: it has been being deleted since \(time)\(waiting)"))
+            return object.drift(.problem(.blocked, "waits for the old one to be gone: it is being deleted, since \(time)\(waiting)"))
         }
         return compare(object, observed, live, api)
     }
@@ -64,18 +64,26 @@ extension KubernetesObject {
     private static func compare(_ object: Declared, _ observed: ObservedObject, _ live: Value, _ api: APIResource) -> ResourceDrift {
         let local = ObjectComparison.local(object, live: live)
         let found = observed.predicted.map { ObjectComparison.confirmed(object, live: live, predicted: $0) } ?? local
+        var differences = found.differences
+        // Somebody else's object: what we no longer assert is let go of and keeps its value. Applying without it would reset it.
+        var released: [ObjectPlace] = []
+        if object.managesFieldsOnly {
+            differences.removeAll { !$0.isDeclared }
+            released = local.differences.filter { !$0.isDeclared }.map(\.place)
+        }
         var drift = object.drift(.inSync)
         drift.fingerprint = ["uid": live[path: "metadata", "uid"] ?? .null, "fields": .object(found.observed)]
         // Equal here: nothing was asked and nothing has to be sent.
-        guard !local.differences.isEmpty, !found.differences.isEmpty else { return drift }
+        guard !local.differences.isEmpty, !differences.isEmpty || !released.isEmpty else { return drift }
         drift.standing = .differs
-        drift.differences = fields(found.differences)
+        drift.differences = fields(differences)
 
         let entries = ManagedFieldsEntry.entries(of: live)
         // What others hold with another value is refused unless it is forced. Values are compared as they are written there, so this looks at
         // what differs here; and only what is found taken now may be taken.
-        let taken = Set(local.differences.filter { $0.desired != nil }.flatMap { ObjectOwners.holders(of: $0.place, in: entries) }.map(\.manager))
-        var reasons = [ObjectOwners.reason(found.differences, in: entries)]
+        let held = local.differences.filter(\.isDeclared).flatMap { ObjectOwners.holders(of: $0.place, in: entries) }
+        let taken = Set(held.map(\.manager))
+        var reasons = [ObjectOwners.reason(differences, in: entries)]
         if !taken.isEmpty { drift.fingerprint["takenFrom"] = .array(taken.sorted().map(Value.string)) }
         if let owner = ObjectOwners.owner(of: live) {
             guard object.managesFieldsOnly || object.resource.instructions.takesOver else {
@@ -91,6 +99,11 @@ extension KubernetesObject {
         if let unconfirmed = observed.unconfirmed { reasons.append("not confirmed by the server: \(unconfirmed)") }
         drift.reason = reasons.filter { !$0.isEmpty }.joined(separator: "; ")
         drift.details = details(object, api, live: live, isForced: !taken.isEmpty)
+        drift.details["applies"] = .bool(!differences.isEmpty)
+        if let release = Release(released, entries: entries, live: live) {
+            drift.details["release"] = .array(release.operations)
+            drift.differences.append(FieldDifference(path: Release.path, observed: .string(release.words), desired: nil))
+        }
         return drift
     }
 
@@ -101,6 +114,7 @@ extension KubernetesObject {
     private static func details(_ object: Declared, _ api: APIResource, live: Value?, isForced: Bool) -> Value {
         [
             "words": .string(object.words), "path": .string(object.path(api)), "isForced": .bool(isForced), "creates": .bool(live == nil),
+            "applies": true,
             "body": object.body(for: live, api),
         ]
     }

@@ -12,6 +12,8 @@ struct ObjectComparison {
         var place: ObjectPlace
         var observed: Value?
         var desired: Value?
+        /// False: it is ours from before, and no longer declared.
+        var isDeclared = true
     }
 
     private(set) var differences: [Difference] = []
@@ -40,6 +42,7 @@ struct ObjectComparison {
                 // What makes the object that it is.
                 value["name"] = nil
                 value["namespace"] = nil
+                if value == [:] { continue }
             }
             walk(value, live?[name], predicted?[name], shape.children[.field(name)], ObjectPlace().member(name))
         }
@@ -51,7 +54,9 @@ struct ObjectComparison {
     /// - Parameter live: nil: not there.
     private mutating func walk(_ declared: Value, _ live: Value?, _ predicted: Value?, _ tree: FieldTree?, _ place: ObjectPlace) {
         switch declared {
-        case .object(let members) where !members.isEmpty:
+        case .object(let members):
+            // Nothing is asserted of what is in it, only that it is there.
+            if members.isEmpty { return judge(declared, live.map(Self.bare), predicted.map(Self.bare), place) }
             // Members of what is no mapping: the whole of it differs.
             if let live, live != .null, live.objectValue == nil { return judge(declared, live, predicted, place) }
             for (name, value) in members.sorted(by: { $0.key < $1.key }) {
@@ -64,8 +69,7 @@ struct ObjectComparison {
     }
 
     private mutating func walk(_ declared: [Value], _ live: Value?, _ predicted: Value?, _ tree: FieldTree?, _ place: ObjectPlace) {
-        var field = ""
-        if case .field(let name)? = place.steps.last { field = name }
+        let field = place.steps.last?.fieldName ?? ""
         let found = live?.arrayValue ?? []
         let next = predicted?.arrayValue ?? []
         switch ListShape(tree, field: field, elements: declared) {
@@ -97,17 +101,19 @@ struct ObjectComparison {
         }
     }
 
+    private static func bare(_ value: Value) -> Value { value.objectValue == nil ? value : [:] }
+
     private mutating func judge(_ declared: Value, _ live: Value?, _ predicted: Value?, _ place: ObjectPlace) {
         observed[place.path] = live ?? .null
         if isPredicted {
             if !Self.areSame(live, predicted) { add(place, live, predicted) }
-        } else if !Self.areSame(declared, live) {
+        } else if !Self.areSame(declared, live), !(live.map { Quantity.areSame(declared, $0, at: place) } ?? false) {
             add(place, live, declared)
         }
     }
 
-    private mutating func add(_ place: ObjectPlace, _ observed: Value?, _ desired: Value?) {
-        differences.append(Difference(place: place, observed: observed, desired: desired))
+    private mutating func add(_ place: ObjectPlace, _ observed: Value?, _ desired: Value?, isDeclared: Bool = true) {
+        differences.append(Difference(place: place, observed: observed, desired: desired, isDeclared: isDeclared))
     }
 
     /// Finds what we once declared and no longer do: server-side apply removes it, if nobody else set it too.
@@ -123,9 +129,12 @@ struct ObjectComparison {
             if let (inner, _) = Self.find(step, in: declared) {
                 // A declared null stands for all below it, a scalar has nothing below.
                 if inner.objectValue != nil || inner.arrayValue != nil { findUndeclared(child, inner, value, next, childPlace) }
+            } else if !child.isMember, value.objectValue != nil || value.arrayValue != nil {
+                // Ours is only some of what is in it.
+                findUndeclared(child, .null, value, next, childPlace)
             } else if !isPredicted || !Self.areSame(value, next) {
                 observed[childPlace.path] = value
-                add(childPlace, value, next)
+                add(childPlace, value, next, isDeclared: false)
             }
         }
     }

@@ -26,7 +26,7 @@ struct ObjectPlace: Hashable, Sendable {
 
     /// Mappings whose keys are names that somebody chose, and no fields.
     private static let namedByPeople: Set = [
-        "annotations", "labels", "data", "stringData", "binaryData", "matchLabels", "nodeSelector", "selector", "limits", "requests", "hard",
+        "annotations", "labels", "data", "stringData", "binaryData", "matchLabels", "nodeSelector", "limits", "requests", "hard",
     ]
 
     private static func isWord(_ text: String) -> Bool {

@@ -37,10 +37,8 @@ struct Refusal: Hashable, Sendable {
             let fields = status.causes.filter { Self.isImmutable($0.message) }.map(\.field).filter { !$0.isEmpty }
             if !fields.isEmpty || status.causes.isEmpty && Self.isImmutable(status.message) {
                 let names = fields.isEmpty ? "a field" : Self.listed(fields)
-                self.init(
-                    .problem(.blocked),
-                    "\(names) can't be changed once the object is there. Declare it as it is, or delete the object so that it is made anew: \(words.text)"
-                )
+                let advice = "Declare it as it is, or delete the object so that it is made anew"
+                self.init(.problem(.blocked), "\(names) can't be changed once the object is there. \(advice): \(words.text)")
             } else {
                 self.init(.problem(.invalid), "the server refuses it: \(words.text)")
             }
@@ -89,7 +87,8 @@ struct Refusal: Hashable, Sendable {
     }
 
     private static func isImmutable(_ message: String) -> Bool {
-        ["immutable", "may not be changed", "may not change", "updates to ", "cannot be changed", "can not be changed"].contains(where: message.contains)
+        ["immutable", "may not be changed", "may not change", "updates to ", "cannot be changed", "can not be changed"]
+            .contains(where: message.contains)
     }
 
     private static let misfits = ["failed to create typed patch object", "failed to convert new object", "unable to convert unstructured object"]
@@ -128,7 +127,10 @@ struct RefusalWords {
     ///
     /// The server says it all, in one sentence: `services "x" is forbidden: User "nobody" cannot get resource "services" in API group "" in
     /// the namespace "default"`.
-    var missingRight: String? {
+    var missingRight: String? { right.map { $0.advice.isEmpty ? $0.missing : "\($0.missing). \($0.advice)" } }
+
+    /// What is missing, and what to grant.
+    var right: (missing: String, advice: String)? {
         guard status.isMissingRight else { return nil }
         let parts = status.message.split(separator: "\"", omittingEmptySubsequences: false).map(String.init)
         func after(_ end: String) -> String? {
@@ -136,12 +138,14 @@ struct RefusalWords {
         }
         guard let user = after("User "), let resource = after(" resource "), let group = after(" in API group "),
             let verb = parts.first(where: { $0.contains(" cannot ") })?.split(separator: " ").drop(while: { $0 != "cannot" }).dropFirst().first
-        else { return hidesText ? "a right is missing" : status.message }
+        else { return (hidesText ? "a right is missing" : status.message, "") }
         let namespace = after(" in the namespace ")
         let name = group.isEmpty ? resource : "\(resource).\(group)"
         let place = namespace.map { "in namespace \($0)" } ?? "in the whole cluster"
         let role = namespace == nil ? "ClusterRole" : "Role"
-        return "user \(user) may not \(verb) \(name) \(place). A \(role) with apiGroups [\"\(group)\"], resources [\(resource)], "
-            + "verbs [get, list, create, patch] lets it"
+        return (
+            "user \(user) may not \(verb) \(name) \(place)",
+            "A \(role) with apiGroups [\"\(group)\"], resources [\(resource)], verbs [get, list, create, patch] lets it"
+        )
     }
 }
