@@ -44,9 +44,12 @@ struct ApplyCommand: AsyncParsableCommand {
     func run() async throws {
         let terminal = Terminal(plain: options.noColor)
         let session = try Session(source: source, options: options, terminal: terminal)
-        let plan = await session.plan()
         do {
-            try await apply(plan, in: session, terminal: terminal)
+            // Before anything is looked at: what is planned under the lock is still so when it is carried out.
+            let record = try await ApplyRecord.open(source: source, options: options, terminal: terminal)
+            defer { record.close() }
+            let plan = await session.plan()
+            try await apply(plan, in: session, record: record, terminal: terminal)
             await session.close()
         } catch {
             await session.close()
@@ -54,7 +57,7 @@ struct ApplyCommand: AsyncParsableCommand {
         }
     }
 
-    private func apply(_ plan: Plan, in session: Session, terminal: Terminal) async throws {
+    private func apply(_ plan: Plan, in session: Session, record: ApplyRecord, terminal: Terminal) async throws {
         let text = plan.text(style: output == .text ? terminal.output : terminal.errors, showsSteps: options.verbose)
         if output == .text { terminal.write(text) }
 
@@ -67,6 +70,7 @@ struct ApplyCommand: AsyncParsableCommand {
         }
         if !yes { try confirm(plan, text: text, terminal: terminal) }
 
+        try await record.begin(plan)
         let interruption = Interruption(terminal: terminal)
         defer { interruption.end() }
         let format = output
@@ -76,9 +80,16 @@ struct ApplyCommand: AsyncParsableCommand {
             case .text: if let line = event.text(style: terminal.output) { terminal.write(line + "\n") }
             }
         }
-        let summary = await session.apply(plan, wait: wait?.value, isInterrupted: { interruption.isRequested }, report: report)
+        let summary = await session.apply(
+            plan,
+            record: record,
+            wait: wait?.value,
+            isInterrupted: { interruption.isRequested },
+            report: report
+        )
+        let isRecorded = await record.end(summary)
         if output == .text, !plan.problems.isEmpty { terminal.write("\n" + plan.problemsText(style: terminal.output) + "\n") }
-        if !summary.isComplete { throw ExitCode(1) }
+        if !summary.isComplete || !isRecorded { throw ExitCode(1) }
     }
 
     private func confirm(_ plan: Plan, text: String, terminal: Terminal) throws {

@@ -48,15 +48,19 @@ struct Session {
 
     func apply(
         _ plan: Plan,
+        record: ApplyRecord,
         wait: Duration?,
         isInterrupted: @escaping @Sendable () -> Bool,
         report: @escaping @Sendable (ApplyEvent) -> Void
     ) async -> ApplySummary {
-        await Applying.apply(
+        var collaborators = composition.applyCollaborators
+        collaborators.willStart = { await record.willStart($0) }
+        collaborators.didEnd = { await record.didEnd($0, $1) }
+        return await Applying.apply(
             plan,
             desired: pass.desired,
             kinds: pass.kinds,
-            collaborators: composition.applyCollaborators,
+            collaborators: collaborators,
             options: ApplyOptions(concurrency: concurrency, wait: wait, isInterrupted: isInterrupted),
             report: report
         )

@@ -11,15 +11,23 @@ package struct ApplyCollaborators: Sendable {
     package var observe: TargetObserver
     /// Waits until an object is ready, as its kind understands it; nil: it is. Kinds without readiness answer nil at once.
     package var awaitReadiness: @Sendable (Target, ResourceAddress, Duration) async -> String?
+    /// Writes down that an action is about to start; a problem: it could not be, and the action is not started.
+    package var willStart: @Sendable (Action) async -> Problem?
+    /// Writes down how an action ended, also one that was never started.
+    package var didEnd: @Sendable (Action, ActionOutcome) async -> Void
 
     package init(
         execute: @escaping @Sendable (Target, Action) async -> Problem?,
         observe: @escaping TargetObserver,
-        awaitReadiness: @escaping @Sendable (Target, ResourceAddress, Duration) async -> String?
+        awaitReadiness: @escaping @Sendable (Target, ResourceAddress, Duration) async -> String?,
+        willStart: @escaping @Sendable (Action) async -> Problem? = { _ in nil },
+        didEnd: @escaping @Sendable (Action, ActionOutcome) async -> Void = { _, _ in }
     ) {
         self.execute = execute
         self.observe = observe
         self.awaitReadiness = awaitReadiness
+        self.willStart = willStart
+        self.didEnd = didEnd
     }
 }
 
@@ -50,7 +58,8 @@ package struct ApplyOptions: Sendable {
 ///
 /// - Flow: ready actions of one target run one after another, then the target is observed again, and only what is now as declared has
 ///   succeeded; then what depends on them runs.
-/// - Guarantees: every action ends in exactly one of succeeded, failed, skipped; success is never inferred from an exit status.
+/// - Guarantees: every action ends in exactly one of succeeded, failed, skipped; success is never inferred from an exit status. No action
+///   starts before `willStart` has agreed to it, and each has one `didEnd`.
 /// - Errors: none are thrown; what went wrong is an event and a count in the summary.
 package func apply(
     _ plan: Plan,
@@ -77,7 +86,9 @@ package func apply(
     var schedule = ApplySchedule(plan.actions, limit: options.concurrency)
     let counts = Mutex(summary)
 
-    @Sendable func count(_ address: ResourceAddress, _ outcome: ActionOutcome) {
+    @Sendable func count(_ action: Action, _ outcome: ActionOutcome) async {
+        await collaborators.didEnd(action, outcome)
+        let address = action.address
         switch outcome {
         case .succeeded(let message):
             counts.withLock { $0.succeeded += 1 }
@@ -92,9 +103,9 @@ package func apply(
     }
 
     await withTaskGroup(of: (ApplySchedule.Batch, [ResourceAddress: ActionOutcome]).self) { group in
-        func startReady() {
+        func startReady() async {
             guard !options.isInterrupted() else {
-                for action in schedule.abandon() { count(action.address, .skipped("interrupted before it was started")) }
+                for action in schedule.abandon() { await count(action, .skipped("interrupted before it was started")) }
                 return
             }
             for batch in schedule.start() {
@@ -102,17 +113,17 @@ package func apply(
                 group.addTask { (batch, await run.carryOut(batch, at: target)) }
             }
         }
-        startReady()
+        await startReady()
         while let (batch, outcomes) = await group.next() {
             var failed: Set<ResourceAddress> = []
             for action in batch.actions {
                 let outcome = outcomes[action.address] ?? .failed("ended without an outcome; this is a mistake in Plumb, please report it")
-                count(action.address, outcome)
+                await count(action, outcome)
                 if case .succeeded = outcome { continue }
                 failed.insert(action.address)
             }
-            for (action, reason) in schedule.finish(batch, failed: failed) { count(action.address, .skipped(reason)) }
-            startReady()
+            for (action, reason) in schedule.finish(batch, failed: failed) { await count(action, .skipped(reason)) }
+            await startReady()
         }
     }
     summary = counts.withLock { $0 }
@@ -131,11 +142,16 @@ private struct BatchRun: Sendable {
 
     func carryOut(_ batch: ApplySchedule.Batch, at target: Target) async -> [ResourceAddress: ActionOutcome] {
         var failures: [ResourceAddress: Problem] = [:]
+        var outcomes: [ResourceAddress: ActionOutcome] = [:]
         var lost: Problem?
         for action in batch.actions {
             if let lost {
                 // The target is gone: trying the rest would only add time-outs. Nothing of it was started.
                 failures[action.address] = lost
+                continue
+            }
+            if let problem = await collaborators.willStart(action) {
+                outcomes[action.address] = .skipped("not started: \(problem.message)")
                 continue
             }
             report(.started(action.address))
@@ -144,7 +160,10 @@ private struct BatchRun: Sendable {
                 if problem.status == .unreachable { lost = problem }
             }
         }
-        var outcomes = await verify(batch, at: target, failures: failures)
+        var tried = batch
+        tried.actions.removeAll { outcomes[$0.address] != nil }
+        if tried.actions.isEmpty { return outcomes }
+        outcomes.merge(await verify(tried, at: target, failures: failures)) { $1 }
         for action in batch.actions {
             // Hosts know no readiness: what was observed there is all there is.
             guard case .cluster = target, case .succeeded(let message)? = outcomes[action.address], action.operation != .delete else { continue }
