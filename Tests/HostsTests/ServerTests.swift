@@ -35,7 +35,9 @@ struct ServerTests {
         let server = try TestServer()
         let pool = HostPool(options: server.options)
         let proof = server.scratch.file("proof")
-        let arguments = ["$(touch \(proof))", "`touch \(proof)`", "'; touch \(proof); '", "\"", "-n", "", "a  b", "*", "\\n", "é\u{1F600}", "$SUDO", "EOF"]
+        let arguments = [
+            "$(touch \(proof))", "`touch \(proof)`", "'; touch \(proof); '", "\"", "-n", "", "a  b", "*", "\\n", "é\u{1F600}", "$SUDO", "EOF",
+        ]
         let result = try await pool.run(server.login(), HostCommand(arguments: ["printf", "<%s>"] + arguments))
         #expect(result == CommandResult(status: 0, output: arguments.map { "<\($0)>" }.joined(), errorOutput: ""))
         #expect(!server.scratch.exists("proof"))

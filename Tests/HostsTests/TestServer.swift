@@ -103,11 +103,12 @@ final class TestServer: Sendable {
         try scratch.write(try scratch.read("id.pub"), to: "authorized_keys")
         port = try Self.freePort()
         let scratch = scratch
-        let config = settings + [
-            "Port \(port)", "ListenAddress 127.0.0.1", "PidFile none", "StrictModes no", "UsePAM no", "PasswordAuthentication no",
-            "KbdInteractiveAuthentication no", "PermitRootLogin yes", "LogLevel VERBOSE", "MaxStartups 200", "PrintMotd no",
-            "AuthorizedKeysFile \(scratch.file("authorized_keys"))",
-        ] + hostKeyTypes.map { [scratch] in "HostKey \(scratch.file("host_\($0)"))" }
+        let config =
+            settings + [
+                "Port \(port)", "ListenAddress 127.0.0.1", "PidFile none", "StrictModes no", "UsePAM no", "PasswordAuthentication no",
+                "KbdInteractiveAuthentication no", "PermitRootLogin yes", "LogLevel VERBOSE", "MaxStartups 200", "PrintMotd no",
+                "AuthorizedKeysFile \(scratch.file("authorized_keys"))",
+            ] + hostKeyTypes.map { [scratch] in "HostKey \(scratch.file("host_\($0)"))" }
         let path = try scratch.write(config.joined(separator: "\n") + "\n", to: "sshd_config")
         daemon = try Daemon(["/usr/sbin/sshd", "-D", "-e", "-f", path], log: scratch.file("log"))
         try awaitGreeting()
