@@ -70,7 +70,7 @@ actor OpenSSHConfiguration {
             group.addTask {
                 do {
                     let result = try await Subprocess.run(
-                        .name(program),
+                        .name("ssh"),
                         arguments: Arguments(arguments),
                         output: .string(limit: 1 << 20),
                         error: .string(limit: 1 << 20)
