@@ -209,7 +209,9 @@ struct ObjectsLiveTests {
             let wrongType = try await problem("{apiVersion: v1, kind: ConfigMap, \(metadata), data: {a: 5}}")
             #expect(wrongType?.status == .invalid)
             #expect(try await problem("{apiVersion: v1, kind: ConfigMop, \(metadata)}")?.message.hasSuffix("Did you mean ConfigMap?") == true)
-            #expect(try await problem("{apiVersion: apps/v7, kind: Deployment, \(metadata)}")?.message.hasSuffix("of this group it has apps/v1") == true)
+            #expect(
+                try await problem("{apiVersion: apps/v7, kind: Deployment, \(metadata)}")?.message.hasSuffix("of this group it has apps/v1") == true
+            )
             let foreign = try await problem("{apiVersion: nowhere.io/v1, kind: Thing, \(metadata)}")
             #expect(foreign?.status == .invalid)
             #expect(foreign?.message.contains("nor the group nowhere.io") == true)
@@ -266,7 +268,11 @@ struct ObjectsLiveTests {
             #expect(outcome.summary.succeeded == 1, "\(outcome.events)")
             var live = try await cluster.request(APIRequest(.get, path)).body
             #expect(live[path: "spec", "type"] == "NodePort")
-            #expect(ManagedFieldsEntry.entries(of: live).filter { $0.manager == "plumb" }.map(\.fields.fieldsV1) == [["f:spec": ["f:sessionAffinity": [:]]]])
+            #expect(
+                ManagedFieldsEntry.entries(of: live).filter { $0.manager == "plumb" }.map(\.fields.fieldsV1) == [
+                    ["f:spec": ["f:sessionAffinity": [:]]]
+                ]
+            )
             try await expectSettled(cluster, specs("{sessionAffinity: ClientIP}"))
 
             // The last one goes, and another field comes.

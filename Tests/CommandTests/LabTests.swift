@@ -153,7 +153,7 @@ import Values
     /// A variant of the lab's hosts, the status its problem has, and words of its message.
     @Test(arguments: [
         ("silent", ["odd unreachable"], "said nothing"), ("garbage", ["odd unknown"], "no SSH greeting"), ("slow-shell", [], ""), ("banner", [], ""),
-        ("noisy", ["odd unknown"], ".bashrc"), ("no-shell", ["odd unknown"], "login shell"),
+        ("noisy", ["odd unknown"], ".bashrc"), ("no-shell", ["odd denied"], "login shell"),
         ("no-ip", ["odd/NetworkInterface/wlan0 unknown"], "iproute2"),
         ("no-iptables", ["odd/IptablesChain/nat-OLD_CILIUM_POST_nat unknown"], "iptables"),
         ("no-sudo", ["odd/IptablesChain/nat-OLD_CILIUM_POST_nat denied"], "sudo"), ("old-os", ["odd/OperatingSystem blocked"], "needs ubuntu 24.04"),

@@ -61,7 +61,12 @@ final class Composition: Sendable {
     private func observe(_ cluster: Cluster, _ resources: [DesiredResource]) async -> TargetObservation {
         do throws(APIFailure) {
             let connection = try connection(to: cluster)
-            return await ClusterKinds.observe(resources, of: cluster.name) { (request) throws(APIFailure) in try await connection.send(request) }
+            let observation = await ClusterKinds.observe(resources, of: cluster.name) { (request) throws(APIFailure) in
+                try await connection.send(request)
+            }
+            guard case .observed(var facts) = observation else { return observation }
+            facts.notes = connection.notes.map { "\(cluster.name): \($0)" } + facts.notes
+            return .observed(facts)
         } catch {
             return .failed(error.problem(at: cluster.name))
         }

@@ -146,7 +146,8 @@ private struct BatchRun: Sendable {
         }
         var outcomes = await verify(batch, at: target, failures: failures)
         for action in batch.actions {
-            guard case .succeeded(let message)? = outcomes[action.address], action.operation != .delete else { continue }
+            // Hosts know no readiness: what was observed there is all there is.
+            guard case .cluster = target, case .succeeded(let message)? = outcomes[action.address], action.operation != .delete else { continue }
             let limit = options.wait ?? (dependedOn.contains(action.address) ? options.dependencyReadiness : nil)
             guard let limit else { continue }
             if let waiting = await collaborators.awaitReadiness(target, action.address, limit) {

@@ -71,7 +71,8 @@ package struct TargetFacts: Sendable {
 package enum Facts: Sendable {
     /// The output of each probe section, by its name.
     case host([String: SectionOutput])
-    /// What the server said of each desired object, by its address' resource part.
+    /// What the server said of each desired object, by its address' resource part. One entry is none: `discovery` holds, for each declared
+    /// kind, its plural and whether it lives in namespaces.
     case cluster([String: ObservedObject])
 }
 
