@@ -181,6 +181,16 @@ import Values
         }
     }
 
+    @Test func aShellThatIsTooSlowIsUnreachable() async throws {
+        let lab = try Lab()
+        try await lab.withHost("slow", like: "slow-shell") {
+            try await lab.withSpecs(["specs.yaml": Lab.hosts(["slow"]) + Lab.promiscuous]) { source in
+                let plan = try await lab.plumb(["plan", source, "--output", "json", "--timeout", "1s"])
+                #expect(try plan.document.problems == ["slow unreachable"])
+            }
+        }
+    }
+
     /// Who may do what: users of the lab's hosts, with the problem that each meets.
     @Test(arguments: [
         ("nosudo", "denied", "a password is required"), ("nobodyuser", "denied", "sudo"), ("stranger", "denied", "stranger"),

@@ -43,7 +43,7 @@ enum Programs {
         process.standardError = output
         let inputPipe = Pipe()
         process.standardInput = inputPipe
-        try process.run()
+        try process.runUnblocked()
         inputPipe.fileHandleForWriting.write(Data((input ?? "").utf8))
         try inputPipe.fileHandleForWriting.close()
         let text = String(decoding: output.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
@@ -54,6 +54,18 @@ enum Programs {
 
     static func makeKey(_ path: String, type: String = "ed25519", passphrase: String = "", format: [String] = []) throws {
         try run(["ssh-keygen", "-q", "-t", type, "-N", passphrase, "-C", "test", "-f", path] + format)
+    }
+}
+
+extension Process {
+    /// Starts it with no signal blocked. Threads of a pool block them all, a child inherits that, and then a shell waits for ever for its own children.
+    fileprivate func runUnblocked() throws {
+        var none = sigset_t()
+        var before = sigset_t()
+        sigemptyset(&none)
+        pthread_sigmask(SIG_SETMASK, &none, &before)
+        defer { pthread_sigmask(SIG_SETMASK, &before, nil) }
+        try run()
     }
 }
 
@@ -68,12 +80,12 @@ final class Daemon: @unchecked Sendable {
         _ = FileManager.default.createFile(atPath: log, contents: nil)
         let output = try FileHandle(forWritingTo: URL(fileURLWithPath: log))
         process.executableURL = URL(fileURLWithPath: "/bin/sh")
-        process.arguments = ["-c", #""$@" & child=$!; read -r _; kill -9 "$child" 2>/dev/null; wait "$child""#, "sh"] + arguments
+        process.arguments = ["-c", #""$@" & child=$!; read -r _; kill -9 "$child""#, "sh"] + arguments
         process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
         process.standardInput = leash
         process.standardOutput = output
         process.standardError = output
-        try process.run()
+        try process.runUnblocked()
     }
 
     func stop() {

@@ -48,7 +48,7 @@ actor HostConnection {
             ShellScript.probe(sections.map(\.script), separator: separator)
         } isLate: { frames, place in
             guard let number = frames.open, names.indices.contains(number) else {
-                return Self.noShell(place, user, frames, "within \(limit.inWords)")
+                return Self.noShell(place, user, frames, "within \(limit.inWords)", isLate: true)
             }
             return .lost(
                 "\(place): section '\(names[number])' of the probe gave no end within \(limit.inWords); the command hangs, or the host is overloaded"
@@ -122,7 +122,7 @@ actor HostConnection {
         _ = try await ask(within: limit) {
             ShellScript.heartbeat(separator: $0)
         } isLate: { frames, place in
-            Self.noShell(place, user, frames, "within \(limit.inWords)")
+            Self.noShell(place, user, frames, "within \(limit.inWords)", isLate: true)
         }
     }
 
@@ -174,10 +174,10 @@ actor HostConnection {
         }
     }
 
-    private static func noShell(_ place: String, _ user: String?, _ frames: ShellFrames, _ how: String) -> SSHFailure {
+    private static func noShell(_ place: String, _ user: String?, _ frames: ShellFrames, _ how: String, isLate: Bool = false) -> SSHFailure {
         let said = String(decoding: frames.noise, as: UTF8.self).quotable()
         return SSHFailure(
-            .denied,
+            isLate ? .unreachable : .denied,
             "\(place) let \(user.map { "'\($0)'" } ?? "us") in, but its login shell did not become /bin/sh, \(how)"
                 + (said.isEmpty ? "" : "; it said: '\(said)'")
                 + ". Is the shell nologin, a ForceCommand set, or does a start-up file start another program or wait for input?"

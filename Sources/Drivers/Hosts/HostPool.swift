@@ -150,6 +150,7 @@ package final class HostPool: Sendable {
     /// Ends all connections, within a second whatever the other sides do.
     package func close() async {
         for host in hosts.withLock({ $0 }).values { await host.close() }
+        await client.close()
     }
 
     private func host(_ login: HostLogin) -> HostConnection {

@@ -6,6 +6,8 @@ struct HostTrust: Sendable {
     var name: KnownHosts.Name
     /// `pi-1 (10.0.0.1:22)`
     var place: String
+    /// What the ssh configuration says about trust and is not followed.
+    var hints: [String] = []
 
     /// Types in which the host may prove itself, for the key exchange: a known host must not look unknown because it offered another type first.
     func algorithms() throws(SSHFailure) -> [String] {
@@ -27,6 +29,10 @@ struct HostTrust: Sendable {
     private var scanArguments: String { name.port == 22 || name.isAlias ? name.host : "-p \(name.port) \(name.host)" }
 
     func check(_ key: PublicKey) throws(SSHFailure) {
+        do throws(SSHFailure) { try checkKey(key) } catch { throw error.adding(hints) }
+    }
+
+    private func checkKey(_ key: PublicKey) throws(SSHFailure) {
         let offered = "\(key.fingerprint) (\(key.type))"
         guard pins.isEmpty else {
             if pins.contains(key) { return }

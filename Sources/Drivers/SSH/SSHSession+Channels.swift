@@ -22,6 +22,8 @@ extension SSHSession {
         var sink: ((ChannelEvent) -> Void)?
         /// Bytes that came while nobody listened.
         var stray = 0
+        /// It is given up; its bytes are nobody's any more.
+        var isClosing = false
         /// How it ended, for who listens later.
         var end: ChannelEvent?
 
@@ -126,6 +128,10 @@ extension SSHSession {
     /// Writes what waits and reads what has come.
     func drive(_ channel: Channel, _ id: Int) {
         if channel.end != nil { return }
+        if channel.isClosing {
+            if libssh2_channel_free(channel.pointer) != LIBSSH2_ERROR_EAGAIN { channels[id] = nil }
+            return
+        }
         while channel.pending.readableBytes > 0 {
             let written = channel.pending.withUnsafeReadableBytes { bytes in
                 libssh2_channel_write_ex(channel.pointer, 0, bytes.baseAddress?.assumingMemoryBound(to: CChar.self), min(bytes.count, 32_000))
