@@ -29,6 +29,7 @@ struct RecordingTests {
                     switch outcome {
                     case .succeeded: "succeeded"
                     case .failed: "failed"
+                    case .rolledBack: "rolledBack"
                     case .skipped(let reason): "skipped, \(reason)"
                     }
                 self.log.withLock { $0.append("end \(action.address) \(word)") }

@@ -36,14 +36,29 @@ struct ApplyCommand: AsyncParsableCommand {
     )
     var wait: DurationArgument?
 
+    @Option(
+        name: .customLong("confirm-timeout"),
+        help: ArgumentHelp(
+            "How long a change that may cut the connection may take, with its confirmation over a new one, before the host undoes it by itself.",
+            valueName: "duration"
+        )
+    )
+    var confirmTimeout = DurationArgument(.seconds(30))
+
     @Option(help: ArgumentHelp("text or jsonl.", valueName: "format"))
     var output = Format.text
 
     @OptionGroup var options: SharedOptions
 
+    func validate() throws {
+        guard (.seconds(1) ... .seconds(3600)).contains(confirmTimeout.value) else {
+            throw ValidationError("--confirm-timeout must be from 1s to 1h, not \(confirmTimeout).")
+        }
+    }
+
     func run() async throws {
         let terminal = Terminal(plain: options.noColor)
-        let session = try Session(source: source, options: options, terminal: terminal)
+        let session = try Session(source: source, options: options, confirmTimeout: confirmTimeout.value, terminal: terminal)
         do {
             // Before anything is looked at: what is planned under the lock is still so when it is carried out.
             let record = try await ApplyRecord.open(source: source, options: options, terminal: terminal)

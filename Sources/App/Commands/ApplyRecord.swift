@@ -185,6 +185,7 @@ extension ActionOutcome {
         switch self {
         case .succeeded(let message): (.succeeded, message)
         case .failed(let message): (.failed, message)
+        case .rolledBack(let message): (.rolledBack, message)
         case .skipped(let message): (.skipped, message)
         }
     }

@@ -68,6 +68,7 @@ struct HistoryReport {
             switch action.outcome {
             case .succeeded: (style.green("✓"), "succeeded")
             case .failed: (style.boldRed("✗"), style.red("failed"))
+            case .rolledBack: (style.boldRed("↺"), "rolled back")
             case .skipped: (style.yellow("-"), "skipped")
             case .interrupted: (style.boldRed("?"), style.red("was under way when the run ended"))
             case nil: action.started == nil ? (style.yellow("-"), "not started") : (style.yellow("…"), "under way")

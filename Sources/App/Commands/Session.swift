@@ -14,8 +14,9 @@ struct Session {
 
     /// Reads and checks the specs; nothing is contacted yet.
     ///
+    /// - Parameter confirmTimeout: How long a change that may cut the connection may take to be confirmed; nil: nothing is changed in this run.
     /// - Throws: exit status 1, after every mistake was printed.
-    init(source: String, options: SharedOptions, terminal: Terminal) throws {
+    init(source: String, options: SharedOptions, confirmTimeout: Duration? = nil, terminal: Terminal) throws {
         let desired = try Source.load(source, contextIsGiven: options.context != nil || Source.isInPod, terminal: terminal)
         let selection = options.selection
         let unmatched = selection.unmatched(in: desired)
@@ -30,7 +31,7 @@ struct Session {
             throw ExitCode(1)
         }
         pass = Pass(desired: desired, kinds: Source.kinds, source: source, selection: selection, concurrency: options.concurrency)
-        composition = Composition(options: options)
+        composition = Composition(options: options, confirmTimeout: confirmTimeout) { terminal.writeError("\(Escaping.shown($0))\n") }
         concurrency = options.concurrency
         self.terminal = terminal
     }

@@ -9,6 +9,8 @@ actor HostConnection {
     private var isClosed = false
     private var isBusy = false
     private var waiting: [CheckedContinuation<Void, Never>] = []
+    /// Until when calls may take, where that is sooner than usual.
+    private var deadline: ContinuousClock.Instant?
 
     private struct Shell {
         var connection: SSHConnection
@@ -42,7 +44,7 @@ actor HostConnection {
 
     private func probeOnce(_ sections: [HostSection]) async throws(SSHFailure) -> HostAnswer {
         let names = sections.map(\.name)
-        let limit = options.probeTimeout
+        let limit = capped(options.probeTimeout)
         let user = login.user
         let (answers, connection) = try await ask(within: limit) { separator in
             ShellScript.probe(sections.map(\.script), separator: separator)
@@ -79,7 +81,7 @@ actor HostConnection {
             throw HostFailure(error)
         }
         let name = command.arguments.first ?? ""
-        let limit = options.stepTimeout
+        let limit = capped(options.stepTimeout)
         do throws(SSHFailure) {
             let (answers, connection) = try await ask(within: limit) { separator in
                 ShellScript.run(command, separator: separator)
@@ -118,7 +120,7 @@ actor HostConnection {
         _ = try await openShell()
         // The first answer of a new shell tells whether it is one, before a step depends on it.
         let user = login.user
-        let limit = options.probeTimeout
+        let limit = capped(options.probeTimeout)
         _ = try await ask(within: limit) {
             ShellScript.heartbeat(separator: $0)
         } isLate: { frames, place in
@@ -223,6 +225,20 @@ actor HostConnection {
         guard let shell else { return }
         self.shell = nil
         await shell.connection.session.close()
+    }
+
+    /// The next call opens a new connection.
+    func reconnect() async {
+        await takeTurn()
+        defer { passTurn() }
+        await dropShell()
+    }
+
+    /// Bounds what calls may take once connected; nil: as usual again.
+    func limit(to duration: Duration?) { deadline = duration.map { .now + $0 } }
+
+    private func capped(_ limit: Duration) -> Duration {
+        deadline.map { min(limit, max(.milliseconds(500), $0 - .now)) } ?? limit
     }
 
     func close() async {

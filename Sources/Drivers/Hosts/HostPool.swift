@@ -120,6 +120,8 @@ package final class HostPool: Sendable {
     private let options: HostPoolOptions
     private let client: SSHClient
     private let hosts = Mutex<[HostLogin: HostConnection]>([:])
+    /// The undo that this pool has armed on a host.
+    private let ownUndos = Mutex<[HostLogin: String]>([:])
 
     package init(options: HostPoolOptions) {
         self.options = options
@@ -146,6 +148,16 @@ package final class HostPool: Sendable {
     package func run(_ login: HostLogin, _ command: HostCommand) async throws(HostFailure) -> CommandResult {
         try await host(login).run(command)
     }
+
+    /// Closes the connection; the next call opens a new one, which proves that the host can be reached.
+    package func reconnect(_ login: HostLogin) async { await host(login).reconnect() }
+
+    /// How long calls may take once connected, counted from now and for all of them together; nil: as the options say.
+    func limit(_ login: HostLogin, to duration: Duration?) async { await host(login).limit(to: duration) }
+
+    func ownUndo(of login: HostLogin) -> String? { ownUndos.withLock { $0[login] } }
+
+    func setOwnUndo(_ undo: String?, of login: HostLogin) { ownUndos.withLock { $0[login] = undo } }
 
     /// Ends all connections, within a second whatever the other sides do.
     package func close() async {

@@ -84,6 +84,8 @@ package struct ActionRecord: Sendable, Hashable {
     package enum Outcome: String, Sendable, Hashable, CaseIterable {
         case succeeded
         case failed
+        /// Done, not confirmed, and taken back by the host itself.
+        case rolledBack
         case skipped
         /// Under way when its run ended without a word: it may have been done, in part or not at all.
         case interrupted

@@ -7,6 +7,8 @@ package enum ApplyEvent: Sendable, Hashable {
     case succeeded(ResourceAddress, String)
     case failed(ResourceAddress, String)
     case skipped(ResourceAddress, String)
+    /// It was changed and taken back, and that was seen. Never a success.
+    case rolledBack(ResourceAddress, String)
     case summary(ApplySummary)
 }
 
@@ -31,4 +33,5 @@ package enum ActionOutcome: Sendable, Hashable {
     case succeeded(String)
     case failed(String)
     case skipped(String)
+    case rolledBack(String)
 }

@@ -8,6 +8,9 @@ import Synchronization
 package struct ApplyCollaborators: Sendable {
     /// Carries out one action's steps in order and stops at the first that fails; nil: all went through.
     package var execute: @Sendable (Target, Action) async -> Problem?
+    /// The same for an action that may cut the connection: arms its undo at the target, makes the change, and keeps it only if the target can be
+    /// reached anew and is as declared then. nil: there is no such way, and `execute` has to do.
+    package var executeRisky: (@Sendable (Target, Action, _ look: @escaping @Sendable () async -> ChangedState) async -> RiskyEnding)?
     package var observe: TargetObserver
     /// Waits until an object is ready, as its kind understands it; nil: it is. Kinds without readiness answer nil at once.
     package var awaitReadiness: @Sendable (Target, ResourceAddress, Duration) async -> String?
@@ -18,12 +21,14 @@ package struct ApplyCollaborators: Sendable {
 
     package init(
         execute: @escaping @Sendable (Target, Action) async -> Problem?,
+        executeRisky: (@Sendable (Target, Action, _ look: @escaping @Sendable () async -> ChangedState) async -> RiskyEnding)? = nil,
         observe: @escaping TargetObserver,
         awaitReadiness: @escaping @Sendable (Target, ResourceAddress, Duration) async -> String?,
         willStart: @escaping @Sendable (Action) async -> Problem? = { _ in nil },
         didEnd: @escaping @Sendable (Action, ActionOutcome) async -> Void = { _, _ in }
     ) {
         self.execute = execute
+        self.executeRisky = executeRisky
         self.observe = observe
         self.awaitReadiness = awaitReadiness
         self.willStart = willStart
@@ -58,7 +63,7 @@ package struct ApplyOptions: Sendable {
 ///
 /// - Flow: ready actions of one target run one after another, then the target is observed again, and only what is now as declared has
 ///   succeeded; then what depends on them runs.
-/// - Guarantees: every action ends in exactly one of succeeded, failed, skipped; success is never inferred from an exit status. No action
+/// - Guarantees: every action ends in exactly one of succeeded, failed, rolledBack, skipped; success is never inferred from an exit status. No action
 ///   starts before `willStart` has agreed to it, and each has one `didEnd`.
 /// - Errors: none are thrown; what went wrong is an event and a count in the summary.
 package func apply(
@@ -99,6 +104,9 @@ package func apply(
         case .skipped(let message):
             counts.withLock { $0.skipped += 1 }
             report(.skipped(address, message))
+        case .rolledBack(let message):
+            counts.withLock { $0.rolledBack += 1 }
+            report(.rolledBack(address, message))
         }
     }
 
@@ -132,7 +140,7 @@ package func apply(
 }
 
 /// What all batches of one apply share.
-private struct BatchRun: Sendable {
+struct BatchRun: Sendable {
     var resources: [String: [DesiredResource]]
     var kinds: [String: RegisteredKind]
     var collaborators: ApplyCollaborators
@@ -143,6 +151,7 @@ private struct BatchRun: Sendable {
     func carryOut(_ batch: ApplySchedule.Batch, at target: Target) async -> [ResourceAddress: ActionOutcome] {
         var failures: [ResourceAddress: Problem] = [:]
         var outcomes: [ResourceAddress: ActionOutcome] = [:]
+        var undone: [ResourceAddress: String] = [:]
         var lost: Problem?
         for action in batch.actions {
             if let lost {
@@ -155,15 +164,27 @@ private struct BatchRun: Sendable {
                 continue
             }
             report(.started(action.address))
-            if let problem = await collaborators.execute(target, action) {
-                failures[action.address] = problem
-                if problem.status == .unreachable { lost = problem }
+            var problem: Problem?
+            if action.risk == .disconnecting, let executeRisky = collaborators.executeRisky {
+                switch await executeRisky(target, action, { await look(at: action, target: target) }) {
+                case .confirmed: break
+                case .refused(let why): problem = why
+                case .undone(let why): undone[action.address] = why
+                case .unknown(let why):
+                    problem = why
+                    undone[action.address] = why.message
+                }
+            } else {
+                problem = await collaborators.execute(target, action)
             }
+            guard let problem else { continue }
+            failures[action.address] = problem
+            if problem.status == .unreachable { lost = problem }
         }
         var tried = batch
         tried.actions.removeAll { outcomes[$0.address] != nil }
         if tried.actions.isEmpty { return outcomes }
-        outcomes.merge(await verify(tried, at: target, failures: failures)) { $1 }
+        outcomes.merge(await verify(tried, at: target, failures: failures, undone: undone)) { $1 }
         for action in batch.actions {
             // Hosts know no readiness: what was observed there is all there is.
             guard case .cluster = target, case .succeeded(let message)? = outcomes[action.address], action.operation != .delete else { continue }
@@ -181,8 +202,29 @@ private struct BatchRun: Sendable {
     private func verify(
         _ batch: ApplySchedule.Batch,
         at target: Target,
-        failures: [ResourceAddress: Problem]
+        failures: [ResourceAddress: Problem],
+        undone: [ResourceAddress: String]
     ) async -> [ResourceAddress: ActionOutcome] {
+        switch await observe(batch, at: target) {
+        case .failure(let problem):
+            return batch.actions.reduce(into: [:]) { outcomes, action in
+                let before = (failures[action.address]?.message ?? undone[action.address]).map { "\($0); " } ?? ""
+                outcomes[action.address] = .failed("\(before)the result could not be observed: \(problem.message)")
+            }
+        case .success(let drift):
+            let byAddress = Dictionary(drift.map { ($0.address, $0) }) { first, _ in first }
+            return batch.actions.reduce(into: [:]) { outcomes, action in
+                let after = byAddress[action.address]
+                if let why = undone[action.address] {
+                    outcomes[action.address] = outcome(ofUndone: action, after: after, all: drift, why: why)
+                } else {
+                    outcomes[action.address] = outcome(of: action, after: after, all: drift, failure: failures[action.address])
+                }
+            }
+        }
+    }
+
+    func observe(_ batch: ApplySchedule.Batch, at target: Target) async -> Result<[ResourceDrift], Problem> {
         let all = resources[batch.target] ?? []
         let touched: [DesiredResource]
         switch target {
@@ -193,22 +235,13 @@ private struct BatchRun: Sendable {
             let addresses = Set(batch.actions.map(\.address))
             touched = all.filter { addresses.contains($0.address) }
         }
-        let observation = await collaborators.observe(target, touched)
-        guard case .observed(let facts) = observation else {
-            let why = if case .failed(let problem) = observation { problem.message } else { "" }
-            return batch.actions.reduce(into: [:]) { outcomes, action in
-                let before = failures[action.address].map { "\($0.message); " } ?? ""
-                outcomes[action.address] = .failed("\(before)the result could not be observed: \(why)")
-            }
-        }
-        let drift = detectDrift(resources: touched, facts: facts, kinds: kinds)
-        let byAddress = Dictionary(drift.map { ($0.address, $0) }) { first, _ in first }
-        return batch.actions.reduce(into: [:]) { outcomes, action in
-            outcomes[action.address] = outcome(of: action, after: byAddress[action.address], all: drift, failure: failures[action.address])
+        switch await collaborators.observe(target, touched) {
+        case .failed(let problem): return .failure(problem)
+        case .observed(let facts): return .success(detectDrift(resources: touched, facts: facts, kinds: kinds))
         }
     }
 
-    private func outcome(of action: Action, after: ResourceDrift?, all: [ResourceDrift], failure: Problem?) -> ActionOutcome {
+    func outcome(of action: Action, after: ResourceDrift?, all: [ResourceDrift], failure: Problem?) -> ActionOutcome {
         let cause = failure.map { "\($0.message)" }
         switch after?.standing {
         case .inSync:

@@ -11,6 +11,7 @@ extension ApplyEvent {
         case .succeeded(let address, let message): Self.document("succeeded", address, message)
         case .failed(let address, let message): Self.document("failed", address, message)
         case .skipped(let address, let message): Self.document("skipped", address, message)
+        case .rolledBack(let address, let message): Self.document("rolledBack", address, message)
         case .summary(let summary):
             [
                 "type": "summary",
@@ -33,6 +34,9 @@ extension ApplyEvent {
                 + "      \(Escaping.lines(message, indent: "      "))"
         case .skipped(let address, let message):
             "  \(style.yellow("-")) \(Escaping.shown(address.description)): skipped, \(Escaping.shown(message))"
+        case .rolledBack(let address, let message):
+            "  \(style.boldRed("↩")) \(style.bold(Escaping.shown(address.description))): \(style.red("rolled back"))\n"
+                + "      \(Escaping.lines(message, indent: "      "))"
         case .summary(let summary): "\n\(style.bold("Apply:")) \(summary.sentence)"
         }
     }
