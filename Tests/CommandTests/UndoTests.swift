@@ -133,7 +133,7 @@ extension LabTests {
                         "orphan",
                         "sh",
                         "-c",
-                        "pkill -9 -f '[p]rogram watch'; cd /run/plumb/undo; for undo in *; do mv $undo 1-${undo#*-}; done; ip link set dev eth0 up"
+                        "cd /run/plumb/undo; for undo in *; do kill -9 $(pgrep -f \"program watch $undo\"); mv $undo 1-${undo#*-}; done; ip link set dev eth0 up"
                     )
                 }
                 try await lab.withSpecs(["specs.yaml": Lab.hosts(["orphan"]) + Lab.eth0("mtu: 1400")]) { source in
