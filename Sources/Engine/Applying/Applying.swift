@@ -14,6 +14,11 @@ package struct ApplyCollaborators: Sendable {
     package var observe: TargetObserver
     /// Waits until an object is ready, as its kind understands it; nil: it is. Kinds without readiness answer nil at once.
     package var awaitReadiness: @Sendable (Target, ResourceAddress, Duration) async -> String?
+    /// Called once a target, before the first of its actions starts: takes what is held as long as it is changed (a lock) and writes down what
+    /// Plumb will hold there. A problem: nothing of that target is started.
+    package var prepare: @Sendable (Target, [Action]) async -> Problem?
+    /// Called once for each target that `prepare` was called for, after its last action has ended: says what Plumb holds now, gives the lock back.
+    package var conclude: @Sendable (Target, [(Action, ActionOutcome)]) async -> Void
     /// Writes down that an action is about to start; a problem: it could not be, and the action is not started.
     package var willStart: @Sendable (Action) async -> Problem?
     /// Writes down how an action ended, also one that was never started.
@@ -24,6 +29,8 @@ package struct ApplyCollaborators: Sendable {
         executeRisky: (@Sendable (Target, Action, _ look: @escaping @Sendable () async -> ChangedState) async -> RiskyEnding)? = nil,
         observe: @escaping TargetObserver,
         awaitReadiness: @escaping @Sendable (Target, ResourceAddress, Duration) async -> String?,
+        prepare: @escaping @Sendable (Target, [Action]) async -> Problem? = { _, _ in nil },
+        conclude: @escaping @Sendable (Target, [(Action, ActionOutcome)]) async -> Void = { _, _ in },
         willStart: @escaping @Sendable (Action) async -> Problem? = { _ in nil },
         didEnd: @escaping @Sendable (Action, ActionOutcome) async -> Void = { _, _ in }
     ) {
@@ -31,6 +38,8 @@ package struct ApplyCollaborators: Sendable {
         self.executeRisky = executeRisky
         self.observe = observe
         self.awaitReadiness = awaitReadiness
+        self.prepare = prepare
+        self.conclude = conclude
         self.willStart = willStart
         self.didEnd = didEnd
     }
@@ -90,10 +99,15 @@ package func apply(
     )
     var schedule = ApplySchedule(plan.actions, limit: options.concurrency)
     let counts = Mutex(summary)
+    let planned = Dictionary(grouping: plan.actions, by: \.address.target)
+    let ended = Mutex<[String: [(Action, ActionOutcome)]]>([:])
+    // The targets that were prepared, each with what was in the way.
+    var prepared: [String: Problem?] = [:]
 
     @Sendable func count(_ action: Action, _ outcome: ActionOutcome) async {
         await collaborators.didEnd(action, outcome)
         let address = action.address
+        ended.withLock { $0[address.target, default: []].append((action, outcome)) }
         switch outcome {
         case .succeeded(let message):
             counts.withLock { $0.succeeded += 1 }
@@ -110,7 +124,7 @@ package func apply(
         }
     }
 
-    await withTaskGroup(of: (ApplySchedule.Batch, [ResourceAddress: ActionOutcome]).self) { group in
+    await withTaskGroup(of: BatchEnding?.self) { group in
         func startReady() async {
             guard !options.isInterrupted() else {
                 for action in schedule.abandon() { await count(action, .skipped("interrupted before it was started")) }
@@ -118,25 +132,58 @@ package func apply(
             }
             for batch in schedule.start() {
                 guard let target = targets[batch.target] else { continue }
-                group.addTask { (batch, await run.carryOut(batch, at: target)) }
+                let known = prepared[batch.target]
+                let all = planned[batch.target] ?? []
+                group.addTask {
+                    let problem = if let known { known } else { await collaborators.prepare(target, all) }
+                    if let problem {
+                        let skipped = ActionOutcome.skipped("not started: \(problem.message)")
+                        let outcomes = batch.actions.map { ($0.address, skipped) }
+                        return BatchEnding(batch: batch, outcomes: Dictionary(uniqueKeysWithValues: outcomes), problem: problem)
+                    }
+                    return BatchEnding(batch: batch, outcomes: await run.carryOut(batch, at: target))
+                }
+            }
+        }
+        func concludeFinished() {
+            for name in prepared.keys where !schedule.hasActions(of: name) {
+                prepared[name] = nil
+                guard let target = targets[name] else { continue }
+                let outcomes = ended.withLock { $0[name] ?? [] }
+                group.addTask {
+                    await collaborators.conclude(target, outcomes)
+                    return nil
+                }
             }
         }
         await startReady()
-        while let (batch, outcomes) = await group.next() {
+        while let ending = await group.next() {
+            guard let ending else { continue }
+            let batch = ending.batch
+            prepared[batch.target] = .some(ending.problem)
             var failed: Set<ResourceAddress> = []
             for action in batch.actions {
-                let outcome = outcomes[action.address] ?? .failed("ended without an outcome; this is a mistake in Plumb, please report it")
+                let outcome = ending.outcomes[action.address] ?? .failed("ended without an outcome; this is a mistake in Plumb, please report it")
                 await count(action, outcome)
                 if case .succeeded = outcome { continue }
                 failed.insert(action.address)
             }
             for (action, reason) in schedule.finish(batch, failed: failed) { await count(action, .skipped(reason)) }
             await startReady()
+            concludeFinished()
         }
     }
     summary = counts.withLock { $0 }
     report(.summary(summary))
     return summary
+}
+
+/// How one batch ended.
+private struct BatchEnding: Sendable {
+    var batch: ApplySchedule.Batch
+    var outcomes: [ResourceAddress: ActionOutcome]
+    /// Why its target could not be prepared; nothing was started then.
+    var problem: Problem?
 }
 
 /// What all batches of one apply share.
