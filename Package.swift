@@ -160,6 +160,13 @@ let package = Package(
         tests("ReportingTests", ["Applying", "Planning", "Reporting", "ResourceModel", "Values"], resources: [.copy("Golden")]),
         tests("EngineTests", ["Applying", "DriftDetection", "Observing", "Planning", "Reconciling", "Reporting", "ResourceModel", "Values", "YAML"]),
         tests(
+            "SimulationTests",
+            [
+                "Applying", "DriftDetection", "Hosts", "Observing", "Planning", "Reconciling", "ResourceModel", "Values", "YAML",
+                .product(name: "HeapModule", package: "swift-collections"),
+            ]
+        ),
+        tests(
             "HostKindsTests",
             ["HostKinds", "ResourceModel", "Values", "YAML"],
             resources: [.copy("NetworkInterface"), .copy("IptablesChain"), .copy("OperatingSystem")]
