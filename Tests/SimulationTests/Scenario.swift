@@ -93,7 +93,8 @@ struct Scenario {
             if name == SimulatedHosts.link, desired == 0, case .rolledBack? = ended[resource.address] { return nil }
             if case .skipped? = ended[resource.address], dependsOnCut(resource, last.pass) { return nil }
             if problems.contains(resource.address), dependsOnCut(resource, last.pass) { return nil }
-            return "\(resource.address) is \(live.map(String.init) ?? "absent") after a run without faults; that run said \(ended[resource.address].map { "\($0)" } ?? "nothing")"
+            return
+                "\(resource.address) is \(live.map(String.init) ?? "absent") after a run without faults; that run said \(ended[resource.address].map { "\($0)" } ?? "nothing")"
         }
     }
 
@@ -154,7 +155,11 @@ struct Scenario {
                 case 6: random.chance(1, in: 2) ? .unreadable : .replaced
                 default: .changedByOthers(setting, random.chance(1, in: 4) ? nil : Int.random(in: 0...2, using: &random))
                 }
-            return Fault(time: .milliseconds(Int.random(in: 0...random.pick([60, 400, 40_000]), using: &random)), host: random.pick(names), what: what)
+            return Fault(
+                time: .milliseconds(Int.random(in: 0...random.pick([60, 400, 40_000]), using: &random)),
+                host: random.pick(names),
+                what: what
+            )
         }
     }
 }

@@ -28,7 +28,11 @@ enum Setting {
         change: { drift in
             let name = name(of: drift.address)
             let value = drift.differences.first?.desired
-            let step = Step(set(name, value), summary: "set \(name) \(value?.description ?? "absent")", inverse: [set(name, drift.differences.first?.observed)])
+            let step = Step(
+                set(name, value),
+                summary: "set \(name) \(value?.description ?? "absent")",
+                inverse: [set(name, drift.differences.first?.observed)]
+            )
             return Change(steps: [step], risk: name == SimulatedHosts.link ? .disconnecting : .none)
         }
     )
