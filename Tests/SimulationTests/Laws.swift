@@ -14,6 +14,12 @@ extension SimulatedPlumb {
             guard let desired = desired[address] else { return violate("\(address) succeeded and is not declared") }
             guard let seen = seen(address) else { return violate("\(address) succeeded, and nobody could read it") }
             if seen.value != desired { violate("\(address) succeeded and was seen as \(words(seen.value)), not \(words(desired))") }
+            if isCluster(address.target), dependedOn.contains(address), !record.withLock({ $0.ready.contains(address) }) {
+                violate("\(address) succeeded before it was ready, and others depend on it")
+            }
+            if Setting.name(of: address) == SimulatedHosts.link, desired == 0 || desired == 3 {
+                violate("\(address) succeeded, and now nobody can connect")
+            }
             if let last = own(address).last(where: { !$0.isUndo }), last.time > seen.time {
                 violate("\(address) succeeded without having been looked at since it was changed")
             }
@@ -23,7 +29,7 @@ extension SimulatedPlumb {
             if seen.value != before { violate("\(address) was rolled back and was seen as \(words(seen.value)), not \(words(before))") }
         case .failed(let address, let message):
             if message.isEmpty { violate("\(address) failed without a reason") }
-            let isUnseen = message.contains("could not be observed") || message.contains("can't be read")
+            let isUnseen = ["could not be observed", "can't be read", "not ready after"].contains { message.contains($0) }
             if !isUnseen, let seen = seen(address), let desired = desired[address], seen.value == desired {
                 violate("\(address) failed and was seen as declared: \(message)")
             }
@@ -50,6 +56,12 @@ extension SimulatedPlumb {
             let allowed = (write.isUndo ? field?.observed : field?.desired)?.intValue.map { Int($0) }
             if write.value != allowed { violate("\(address) was set to \(words(write.value)), planned was \(words(allowed))") }
             if write.isUndo, action.risk != .disconnecting { violate("\(address) was undone and has no risk") }
+            let others = hosts.writes.contains { other in
+                other.host == write.host && other.run != number && !other.isUndo && other.time <= write.time
+                    && other.time > record.marks[write.host]?.time ?? .zero
+            }
+            if others, !write.isUndo { violate("\(address) was changed, planned on what another run has changed since") }
+            if !write.isUndo, write.heldBy != number { violate("\(address) was changed, and the lock was not held") }
             if !record.started.contains(address) { violate("\(address) was changed before it was written down") }
         }
         for action in record.plan?.actions ?? [] {
@@ -90,6 +102,13 @@ extension SimulatedPlumb {
     private var desired: [ResourceAddress: Int?] {
         Dictionary(pass.desired.resources.map { ($0.address, $0.fields["value"]?.intValue.map { Int($0) }) }) { first, _ in first }
     }
+
+    private var dependedOn: Set<ResourceAddress> {
+        record.withLock { record in Set((record.plan?.actions ?? []).filter { $0.operation != .delete }.map(\.address)) }
+            .intersection(record.withLock { Set(($0.plan?.actions ?? []).flatMap(\.dependsOn)) })
+    }
+
+    private func isCluster(_ target: String) -> Bool { target.hasPrefix("cluster") }
 
     private func seen(_ address: ResourceAddress) -> (value: Int?, time: Duration)? {
         guard let seen = record.withLock({ $0.seen[address.target] }), let settings = seen.settings else { return nil }

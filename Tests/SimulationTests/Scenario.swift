@@ -62,7 +62,7 @@ struct Scenario {
             for (name, host) in state.hosts {
                 if host.undo != nil { violations.append("\(name) has an undo armed an hour later") }
                 if host.lockedBy != nil { violations.append("\(name) is locked by run \(host.lockedBy ?? 0), which is gone") }
-                if host.settings[SimulatedHosts.link] == 0, !wasCutByOthers(name) { violations.append("\(name) was cut off by its own change") }
+                if [0, 3].contains(host.settings[SimulatedHosts.link]) { violations.append("\(name) was cut off by its own change") }
             }
         }
         let last = SimulatedPlumb(runs.count + 1, hosts, pass)
@@ -90,7 +90,7 @@ struct Scenario {
             let desired = resource.fields["value"]?.intValue.map { Int($0) }
             let live = last.hosts.withHost(resource.address.target) { $0.settings[name] }
             if live == desired { return nil }
-            if name == SimulatedHosts.link, desired == 0, case .rolledBack? = ended[resource.address] { return nil }
+            if name == SimulatedHosts.link, desired == 0 || desired == 3, case .rolledBack? = ended[resource.address] { return nil }
             if case .skipped? = ended[resource.address], dependsOnCut(resource, last.pass) { return nil }
             if problems.contains(resource.address), dependsOnCut(resource, last.pass) { return nil }
             return
@@ -103,39 +103,41 @@ struct Scenario {
         var seen: Set<ResourceAddress> = []
         while let address = open.popLast() {
             guard seen.insert(address).inserted, let next = pass.desired.resources.first(where: { $0.address == address }) else { continue }
-            if Setting.name(of: address) == SimulatedHosts.link, next.fields["value"] == 0 { return true }
+            if Setting.name(of: address) == SimulatedHosts.link, [0, 3].contains(next.fields["value"]) { return true }
             open += next.dependsOn
         }
         return false
     }
 
-    /// Faults never set the link to 0, so only a change of ours can.
-    private func wasCutByOthers(_ name: String) -> Bool { false }
-
     // MARK: Random worlds
 
     private func pass(_ random: inout Seeded) -> Pass {
-        let names = (0..<Int.random(in: 1...5, using: &random)).map { "host-\($0)" }
+        var names = (0..<Int.random(in: 1...5, using: &random)).map { "host-\($0)" }
+        if random.chance(1, in: 2) { names.insert("cluster", at: 0) }
         var resources: [DesiredResource] = []
         for name in names {
             var settings = (0..<Int.random(in: 0...5, using: &random)).map { "s\($0)" }
-            if random.chance(1, in: 2) { settings.append(SimulatedHosts.link) }
+            if name != "cluster", random.chance(1, in: 2) { settings.append(SimulatedHosts.link) }
             for setting in settings.shuffled(using: &random) {
-                let value = setting == SimulatedHosts.link ? random.pick([0, 1, 2, 2]) : Int.random(in: 0...3, using: &random)
+                let value = setting == SimulatedHosts.link ? random.pick([0, 1, 2, 2, 3]) : Int.random(in: 0...3, using: &random)
                 let earlier = resources.map(\.address).shuffled(using: &random).prefix(max(0, Int.random(in: -3...2, using: &random)))
                 let desired = setting != SimulatedHosts.link && value == 3 ? nil : value
                 resources.append(Setting.declared(name, setting, desired, dependsOn: Array(earlier), line: resources.count + 1))
             }
         }
         resources.sort { $0.address < $1.address }
-        let desired = DesiredState(targets: names.map(Setting.host), resources: resources, contentHash: "content")
+        let desired = DesiredState(
+            targets: names.map { $0 == "cluster" ? Setting.cluster($0) : Setting.host($0) },
+            resources: resources,
+            contentHash: "content"
+        )
         return Pass(desired: desired, kinds: [Setting.kind], source: "state", concurrency: Int.random(in: 1...4, using: &random))
     }
 
     private func host(_ name: String, _ random: inout Seeded) -> SimulatedHosts.Host {
         var host = SimulatedHosts.Host(machine: "machine of \(name)")
         for index in 0..<6 where random.chance(1, in: 2) { host.settings["s\(index)"] = Int.random(in: 0...2, using: &random) }
-        if random.chance(2, in: 3) { host.settings[SimulatedHosts.link] = Int.random(in: 1...2, using: &random) }
+        if name != "cluster", random.chance(2, in: 3) { host.settings[SimulatedHosts.link] = Int.random(in: 1...2, using: &random) }
         host.settings["other"] = 7
         host.atBoot = host.settings
         host.latency = .milliseconds(Int.random(in: 1...20, using: &random))
@@ -145,19 +147,21 @@ struct Scenario {
     private func faults(_ names: [String], _ random: inout Seeded) -> [Fault] {
         (0..<max(0, Int.random(in: -1...5, using: &random))).map { _ in
             let setting = "s\(Int.random(in: 0...5, using: &random))"
+            let host = random.pick(names)
+            let link = host == "cluster" ? setting : SimulatedHosts.link
             let what: Fault.What =
                 switch Int.random(in: 0...7, using: &random) {
                 case 0, 1: .cut(.milliseconds(Int.random(in: 1...random.pick([100, 20_000, 120_000]), using: &random)))
                 case 2: .slow(.milliseconds(random.pick([500, 2000, 9000, 30_000])))
                 case 3: .reboot
-                case 4: .breaks(random.chance(1, in: 4) ? SimulatedHosts.link : setting)
-                case 5: .lies(random.chance(1, in: 4) ? SimulatedHosts.link : setting)
-                case 6: random.chance(1, in: 2) ? .unreadable : .replaced
+                case 4: .breaks(random.chance(1, in: 4) ? link : setting)
+                case 5: .lies(random.chance(1, in: 4) ? link : setting)
+                case 6: random.pick([.unreadable, .replaced, .neverReady(setting)])
                 default: .changedByOthers(setting, random.chance(1, in: 4) ? nil : Int.random(in: 0...2, using: &random))
                 }
             return Fault(
                 time: .milliseconds(Int.random(in: 0...random.pick([60, 400, 40_000]), using: &random)),
-                host: random.pick(names),
+                host: host,
                 what: what
             )
         }

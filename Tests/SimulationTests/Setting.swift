@@ -81,6 +81,10 @@ enum Setting {
         )
     }
 
+    static func cluster(_ name: String) -> Target {
+        .cluster(Cluster(name: name, position: SourcePosition(file: "hosts.yaml", line: 1, column: 1)))
+    }
+
     static func host(_ name: String) -> Target {
         .host(Host(name: name, address: name, position: SourcePosition(file: "hosts.yaml", line: 1, column: 1)))
     }

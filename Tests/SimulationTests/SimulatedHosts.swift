@@ -1,9 +1,10 @@
 import Synchronization
 
-/// Hosts with numbered settings, in virtual time: they lose their link, reboot, refuse, lie, are changed by others, and take a change back that was not
+/// Hosts and clusters with numbered settings, in virtual time: they lose their link, reboot, refuse, lie, are changed by others, and take a change back that was not
 /// confirmed. Everything that is written to them by Plumb is kept, for the laws to be held against.
 final class SimulatedHosts: Sendable {
-    /// While it is 0 nobody reaches the host: the setting that can cut the connection.
+    /// The setting that can cut the connection: while it is 0 nobody reaches the host, while it is 3 connections that are open stay and there are
+    /// no new ones.
     static let link = "link"
 
     struct Host: Sendable {
@@ -23,10 +24,15 @@ final class SimulatedHosts: Sendable {
         var lying: Set<String> = []
         /// The probe's section ends with a status.
         var isUnreadable = false
+        /// Settings of a cluster that never become ready.
+        var unready: Set<String> = []
         /// The run that holds the host's lock.
         var lockedBy: Int?
+        /// Who changed it last, so that a plan from before that is noticed.
+        var mark = 0
 
         var isReachable: Bool { !isCut && settings[SimulatedHosts.link] != 0 }
+        var takesConnections: Bool { isReachable && settings[SimulatedHosts.link] != 3 }
     }
 
     struct Undo: Sendable, Hashable {
@@ -40,6 +46,8 @@ final class SimulatedHosts: Sendable {
         var setting: String
         var value: Int?
         var time: Duration
+        /// Which run held the host's lock then.
+        var heldBy: Int?
         /// By the host itself, which took a change back.
         var isUndo = false
     }
@@ -86,8 +94,10 @@ final class SimulatedHosts: Sendable {
                 host.undo = nil
                 host.boots += 1
                 host.lockedBy = nil
+                host.mark = 0
             case .breaks(let setting): host.broken.insert(setting)
             case .lies(let setting): host.lying.insert(setting)
+            case .neverReady(let setting): host.unready.insert(setting)
             case .unreadable: host.isUnreadable = true
             case .changedByOthers(let setting, let value): host.settings[setting] = value
             case .replaced:
@@ -95,6 +105,7 @@ final class SimulatedHosts: Sendable {
                 host.undo = nil
                 host.boots += 1
                 host.lockedBy = nil
+                host.mark = 0
                 host.machine += "'"
             }
         }
@@ -108,6 +119,7 @@ final class SimulatedHosts: Sendable {
                 state.hosts[name]?.latency = .milliseconds(2)
                 state.hosts[name]?.broken = []
                 state.hosts[name]?.lying = []
+                state.hosts[name]?.unready = []
                 state.hosts[name]?.isUnreadable = false
             }
         }
@@ -120,10 +132,27 @@ final class SimulatedHosts: Sendable {
 
     // MARK: What a connection does
 
-    /// One request and its answer. nil: no answer within `timeout`; whether it happened is not known.
-    func ask<T: Sendable>(_ name: String, timeout: Duration = .seconds(10), _ body: (inout Host) -> T) async -> T? {
+    /// A connection: it is gone after a reboot.
+    struct Session: Sendable, Hashable {
+        var boots: Int
+    }
+
+    /// Opens a connection; nil: nobody answers.
+    func connect(_ name: String, timeout: Duration = .seconds(10)) async -> Session? {
         let deadline = simulation.now + timeout
-        let (latency, boots) = withHost(name) { ($0.latency, $0.boots) }
+        await simulation.sleep(for: withHost(name) { $0.latency } * simulation.random(in: 1...3))
+        guard simulation.now < deadline, withHost(name, { $0.takesConnections }) else {
+            await simulation.sleep(until: deadline)
+            return nil
+        }
+        return Session(boots: withHost(name) { $0.boots })
+    }
+
+    /// One request and its answer. nil: no answer within `timeout`; whether it happened is not known.
+    func ask<T: Sendable>(_ name: String, _ session: Session, timeout: Duration = .seconds(10), _ body: (inout Host) -> T) async -> T? {
+        let deadline = simulation.now + timeout
+        let latency = withHost(name) { $0.latency }
+        let boots = session.boots
         await simulation.sleep(for: latency / 2 * simulation.random(in: 1...3))
         guard simulation.now < deadline, withHost(name, { $0.isReachable && $0.boots == boots }) else {
             await simulation.sleep(until: deadline)
@@ -143,7 +172,7 @@ final class SimulatedHosts: Sendable {
         if host.broken.contains(setting) { return 1 }
         if host.lying.contains(setting) { return 0 }
         host.settings[setting] = value
-        note(Write(run: run, host: name, setting: setting, value: value, time: simulation.now))
+        note(Write(run: run, host: name, setting: setting, value: value, time: simulation.now, heldBy: host.lockedBy))
         return 0
     }
 
@@ -186,6 +215,7 @@ struct Fault: Sendable, Hashable {
         case breaks(String)
         case lies(String)
         case unreadable
+        case neverReady(String)
         case changedByOthers(String, Int?)
         /// Another machine answers under its name.
         case replaced
@@ -205,6 +235,7 @@ extension Fault.What {
         case .breaks: "step fails"
         case .lies: "step lies"
         case .unreadable: "unreadable"
+        case .neverReady: "never ready"
         case .changedByOthers: "changed by others"
         case .replaced: "another machine"
         }
