@@ -1,5 +1,6 @@
 import Applying
 import ArgumentParser
+import Foundation
 import Planning
 import Reconciling
 import Reporting
@@ -15,9 +16,8 @@ struct Session {
     /// Reads and checks the specs; nothing is contacted yet.
     ///
     /// - Throws: exit status 1, after every mistake was printed.
-    init(source: String, options: SharedOptions, terminal: Terminal) throws {
+    init(source: String, selection: Selection, options: SharedOptions, terminal: Terminal) throws {
         let desired = try Source.load(source, contextIsGiven: options.context != nil || Source.isInPod, terminal: terminal)
-        let selection = options.selection
         let unmatched = selection.unmatched(in: desired)
         if !unmatched.isEmpty {
             let targets = desired.targets.map(\.name)
@@ -35,6 +35,31 @@ struct Session {
         self.terminal = terminal
     }
 
+    /// The specs of a saved plan, where they are still the same.
+    ///
+    /// - Throws: exit status 1, after the reason was printed. Nothing is contacted.
+    init(of saved: SavedPlan, options: SharedOptions, terminal: Terminal) throws {
+        func refuse(_ message: String, _ fix: String) -> any Error {
+            terminal.writeError("\(terminal.errors.errorWord): \(Escaping.shown(message))\n    \(Escaping.shown(fix)) Nothing was contacted.\n")
+            return ExitCode(1)
+        }
+        if saved.revision == nil, !FileManager.default.fileExists(atPath: saved.source) {
+            throw refuse(
+                "the plan is of the specs in '\(saved.source)', and there is nothing of that name here",
+                "A relative path is looked for from the current directory (\(FileManager.default.currentDirectoryPath))."
+            )
+        }
+        try self.init(
+            source: saved.source,
+            selection: Selection(saved.selection.map(AddressGlob.init)),
+            options: options,
+            terminal: terminal
+        )
+        guard pass.desired.contentHash == saved.contentHash else {
+            throw refuse("the specs in '\(saved.source)' have changed since: plan again", "A plan holds for the files it was made of, and no others.")
+        }
+    }
+
     /// Asks all targets that are meant and plans, with a line of progress on stderr.
     func plan() async -> Plan {
         var progress = ProgressLine(targets: pass.observedPart.resourcesByTarget().map { $0.0.name }, terminal: terminal)
@@ -48,6 +73,8 @@ struct Session {
 
     func apply(
         _ plan: Plan,
+        budget: ApplyBudget,
+        counted: ApplySummary,
         wait: Duration?,
         isInterrupted: @escaping @Sendable () -> Bool,
         report: @escaping @Sendable (ApplyEvent) -> Void
@@ -57,7 +84,7 @@ struct Session {
             desired: pass.desired,
             kinds: pass.kinds,
             collaborators: composition.applyCollaborators,
-            options: ApplyOptions(concurrency: concurrency, wait: wait, isInterrupted: isInterrupted),
+            options: ApplyOptions(concurrency: concurrency, budget: budget, counted: counted, wait: wait, isInterrupted: isInterrupted),
             report: report
         )
     }

@@ -26,6 +26,10 @@ package struct ApplyCollaborators: Sendable {
 package struct ApplyOptions: Sendable {
     /// Targets changed at the same time.
     package var concurrency: Int
+    /// How much of the fleet may be touched, and when to stop.
+    package var budget: ApplyBudget
+    /// What the comparison with a saved plan has counted before.
+    package var counted: ApplySummary
     /// How long an object that others depend on may take to become ready.
     package var dependencyReadiness: Duration
     /// With `--wait`: how long every changed object may take to become ready; nil: not waited for.
@@ -35,11 +39,15 @@ package struct ApplyOptions: Sendable {
 
     package init(
         concurrency: Int = 16,
+        budget: ApplyBudget = ApplyBudget(),
+        counted: ApplySummary = ApplySummary(),
         dependencyReadiness: Duration = .seconds(120),
         wait: Duration? = nil,
         isInterrupted: @escaping @Sendable () -> Bool = { false }
     ) {
         self.concurrency = concurrency
+        self.budget = budget
+        self.counted = counted
         self.dependencyReadiness = dependencyReadiness
         self.wait = wait
         self.isInterrupted = isInterrupted
@@ -60,8 +68,8 @@ package func apply(
     options: ApplyOptions,
     report: @escaping @Sendable (ApplyEvent) -> Void
 ) async -> ApplySummary {
-    var summary = ApplySummary()
-    summary.planned = plan.actions.count
+    var summary = options.counted
+    summary.planned += plan.actions.count
     summary.problems = plan.problems.count
     for action in plan.actions { report(.planned(action.address, action.operation.rawValue)) }
 
@@ -74,7 +82,8 @@ package func apply(
         dependedOn: Set(plan.actions.flatMap(\.dependsOn)),
         report: report
     )
-    var schedule = ApplySchedule(plan.actions, limit: options.concurrency)
+    let hosts = Set(desired.targets.compactMap { if case .host(let host) = $0 { host.name } else { nil } })
+    var schedule = ApplySchedule(plan.actions, limit: options.concurrency, budget: options.budget, hosts: hosts)
     let counts = Mutex(summary)
 
     @Sendable func count(_ address: ResourceAddress, _ outcome: ActionOutcome) {
@@ -94,7 +103,7 @@ package func apply(
     await withTaskGroup(of: (ApplySchedule.Batch, [ResourceAddress: ActionOutcome]).self) { group in
         func startReady() {
             guard !options.isInterrupted() else {
-                for action in schedule.abandon() { count(action.address, .skipped("interrupted before it was started")) }
+                for action in schedule.abandon() { count(action.address, .skipped(interrupted)) }
                 return
             }
             for batch in schedule.start() {
@@ -105,13 +114,17 @@ package func apply(
         startReady()
         while let (batch, outcomes) = await group.next() {
             var failed: Set<ResourceAddress> = []
+            var notRun: Set<ResourceAddress> = []
             for action in batch.actions {
                 let outcome = outcomes[action.address] ?? .failed("ended without an outcome; this is a mistake in Plumb, please report it")
                 count(action.address, outcome)
-                if case .succeeded = outcome { continue }
-                failed.insert(action.address)
+                switch outcome {
+                case .succeeded: break
+                case .failed: failed.insert(action.address)
+                case .skipped: notRun.insert(action.address)
+                }
             }
-            for (action, reason) in schedule.finish(batch, failed: failed) { count(action.address, .skipped(reason)) }
+            for (action, reason) in schedule.finish(batch, failed: failed, notRun: notRun) { count(action.address, .skipped(reason)) }
             startReady()
         }
     }
@@ -119,6 +132,8 @@ package func apply(
     report(.summary(summary))
     return summary
 }
+
+private let interrupted = "interrupted before it was started"
 
 /// What all batches of one apply share.
 private struct BatchRun: Sendable {
@@ -132,7 +147,14 @@ private struct BatchRun: Sendable {
     func carryOut(_ batch: ApplySchedule.Batch, at target: Target) async -> [ResourceAddress: ActionOutcome] {
         var failures: [ResourceAddress: Problem] = [:]
         var lost: Problem?
-        for action in batch.actions {
+        var batch = batch
+        var notRun: [Action] = []
+        for (index, action) in batch.actions.enumerated() {
+            if options.isInterrupted() {
+                notRun = Array(batch.actions[index...])
+                batch.actions.removeSubrange(index...)
+                break
+            }
             if let lost {
                 // The target is gone: trying the rest would only add time-outs. Nothing of it was started.
                 failures[action.address] = lost
@@ -144,7 +166,8 @@ private struct BatchRun: Sendable {
                 if problem.status == .unreachable { lost = problem }
             }
         }
-        var outcomes = await verify(batch, at: target, failures: failures)
+        var outcomes = batch.actions.isEmpty ? [:] : await verify(batch, at: target, failures: failures)
+        for action in notRun { outcomes[action.address] = .skipped(interrupted) }
         for action in batch.actions {
             guard case .succeeded(let message)? = outcomes[action.address], action.operation != .delete else { continue }
             let limit = options.wait ?? (dependedOn.contains(action.address) ? options.dependencyReadiness : nil)

@@ -3,13 +3,18 @@ import ResourceModel
 package import Values
 
 extension Plan {
-    /// The plan as scripts read it; `formatVersion` "1" of the contract, which changes only by adding.
+    /// The plan as scripts read it, and as `--out` keeps it; `formatVersion` "1" of the contract, which changes only by adding.
     package var document: Value {
-        [
-            "formatVersion": "1",
+        var document: Value = [
+            "formatVersion": .string(SavedPlan.formatVersion),
             "planID": .string(planID),
             "revision": revision.map(Value.string) ?? .null,
             "source": .string(source),
+            "contentHash": .string(contentHash),
+            "selection": .array(selection.map(Value.string)),
+            "targets": .array(
+                identities.sorted { $0.key < $1.key }.map { ["target": .string($0.key), "identity": .string($0.value)] }
+            ),
             "summary": [
                 "create": .int(Int64(summary.create)), "update": .int(Int64(summary.update)), "delete": .int(Int64(summary.delete)),
                 "unchanged": .int(Int64(summary.unchanged)), "problems": .int(Int64(summary.problems)),
@@ -19,6 +24,9 @@ extension Plan {
             "problems": .array(problems.map(\.document)),
             "notes": .array(notes.map(Value.string)),
         ]
+        document = document.asRead
+        document["checksum"] = .string(SavedPlan.checksum(of: document))
+        return document
     }
 }
 
@@ -31,6 +39,7 @@ extension Action {
             "action": .string(operation.rawValue),
             "fields": .array(fields.map { ["path": .string($0.path), "observed": $0.observed ?? .null, "desired": $0.desired ?? .null] }),
             "steps": .array(steps.map { .string($0.summary) }),
+            "stepsDigest": .string(stepsDigest),
             "risk": .string(risk.rawValue),
             "reason": .string(reason),
             "fingerprint": .string(fingerprint),
