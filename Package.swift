@@ -23,6 +23,7 @@ let package = Package(
     name: "plumb",
     products: [.executable(name: "plumb", targets: ["plumb"]), .executable(name: "Benchmarks", targets: ["Benchmarks"])],
     dependencies: [
+        .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
         .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
@@ -49,6 +50,7 @@ let package = Package(
             [
                 "CLibSSH2",
                 .product(name: "Crypto", package: "swift-crypto"),
+                .product(name: "CryptoExtras", package: "swift-crypto"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "Subprocess", package: "swift-subprocess"),
@@ -69,6 +71,8 @@ let package = Package(
                 .product(name: "NIOTLS", package: "swift-nio"),
             ]
         ),
+
+        room("Drivers", "Stores", ["Values", .product(name: "GRDB", package: "GRDB.swift")]),
 
         // Engine: no socket, file, process or wall clock.
         room("Engine", "ResourceModel", ["Values", "YAML"]),
@@ -98,7 +102,7 @@ let package = Package(
             "Commands",
             [
                 "Applying", "ClusterKinds", "HostKinds", "Hosts", "Kubernetes", "KubernetesAPI", "Observing", "Planning", "Reconciling", "Reporting",
-                "ResourceModel", "SpecLoading", "SpecSources", "Values", "YAML",
+                "ResourceModel", "SpecLoading", "SpecSources", "Stores", "Values", "YAML",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ]
         ),
@@ -112,6 +116,9 @@ let package = Package(
             exclude: ["run", "README.md"],
             swiftSettings: settings
         ),
+        // Writes a journal until it is killed; StoresTests kills it.
+        .executableTarget(name: "JournalWriter", dependencies: ["Stores", "Values"], path: "Tests/JournalWriter", swiftSettings: settings),
+        tests("StoresTests", ["JournalWriter", "Stores", "Values", .product(name: "GRDB", package: "GRDB.swift")]),
         tests("FormatsTests", ["PathPatterns", "Values", "YAML"]),
         tests(
             "SpecLoadingTests",

@@ -109,13 +109,20 @@ struct Lab {
     }
 
     /// Runs `plumb` with the lab's keys and a data directory of its own.
-    func plumb(_ arguments: [String], known: String? = nil, environment: [String: String] = [:], folder: String? = nil) async throws -> Outcome {
-        try await run(commandLine(arguments, known: known), environment: environment, folder: folder)
+    func plumb(
+        _ arguments: [String],
+        known: String? = nil,
+        data: String? = nil,
+        environment: [String: String] = [:],
+        folder: String? = nil
+    ) async throws -> Outcome {
+        try await run(commandLine(arguments, known: known, data: data), environment: environment, folder: folder)
     }
 
-    func commandLine(_ arguments: [String], known: String? = nil) -> [String] {
+    /// - Parameter data: the data directory; nil: one that the tests of the lab share.
+    func commandLine(_ arguments: [String], known: String? = nil, data: String? = nil) -> [String] {
         let options = [
-            "--ssh-config", sshConfig, "--known-hosts", known ?? knownHosts, "--identity", identity, "--data-dir", "\(folder)/data",
+            "--ssh-config", sshConfig, "--known-hosts", known ?? knownHosts, "--identity", identity, "--data-dir", data ?? "\(folder)/data",
         ]
         return [CommandTests.plumb] + arguments + options
     }

@@ -26,7 +26,7 @@ import Values
                     #expect(plan.status == 2, "\(plan.errorOutput)")
                     let document = try plan.document
                     #expect(
-                        document.changes == [
+                        document.changes.sorted() == [
                             "home/v1/Service/default/kubernetes update",
                             "main-1/IptablesChain/ipv4-nft-nat-OLD_CILIUM_POST_nat delete", "main-1/NetworkInterface/wlan0 update",
                             "main-2/IptablesChain/ipv4-nft-nat-OLD_CILIUM_POST_nat delete", "main-2/NetworkInterface/wlan0 update",
@@ -152,8 +152,8 @@ import Values
 
     /// A variant of the lab's hosts, the status its problem has, and words of its message.
     @Test(arguments: [
-        ("silent", ["odd unreachable"], "said nothing"), ("garbage", ["odd unreachable"], ""), ("slow-shell", [], ""), ("banner", [], ""),
-        ("noisy", ["odd unknown"], ""), ("no-shell", ["odd unknown"], ""),
+        ("silent", ["odd unreachable"], "said nothing"), ("garbage", ["odd unknown"], "no SSH greeting"), ("slow-shell", [], ""), ("banner", [], ""),
+        ("noisy", ["odd unknown"], ".bashrc"), ("no-shell", ["odd denied"], "login shell"),
         ("no-ip", ["odd/NetworkInterface/wlan0 unknown"], "iproute2"),
         ("no-iptables", ["odd/IptablesChain/nat-OLD_CILIUM_POST_nat unknown"], "iptables"),
         ("no-sudo", ["odd/IptablesChain/nat-OLD_CILIUM_POST_nat denied"], "sudo"), ("old-os", ["odd/OperatingSystem blocked"], "needs ubuntu 24.04"),
@@ -177,6 +177,16 @@ import Values
                     let text = try await lab.plumb(["plan", source, "--timeout", "6s"])
                     #expect(!text.output.unicodeScalars.contains { $0 != "\n" && $0.properties.generalCategory == .control })
                 }
+            }
+        }
+    }
+
+    @Test func aShellThatIsTooSlowIsUnreachable() async throws {
+        let lab = try Lab()
+        try await lab.withHost("slow", like: "slow-shell") {
+            try await lab.withSpecs(["specs.yaml": Lab.hosts(["slow"]) + Lab.promiscuous]) { source in
+                let plan = try await lab.plumb(["plan", source, "--output", "json", "--timeout", "1s"])
+                #expect(try plan.document.problems == ["slow unreachable"])
             }
         }
     }

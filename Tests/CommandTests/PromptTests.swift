@@ -56,7 +56,7 @@ extension LabTests {
                     printf '%s' "$5" >&3
                     while [ ! -e "$2.done" ]; do sleep 0.05; done
                 ) &
-                TERM=xterm script --quiet --flush --return --command "$3" "$2" <"$1" >/dev/null
+                env -u NO_COLOR TERM=xterm script --quiet --flush --return --command "$3" "$2" <"$1" >/dev/null
                 status=$?
                 : >"$2.done"
                 wait

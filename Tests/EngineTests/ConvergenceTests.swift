@@ -48,7 +48,7 @@ struct ConvergenceTests {
         let outcomes = events.withLock { $0 }.compactMap { event -> (ResourceAddress, Bool)? in
             switch event {
             case .succeeded(let address, _): (address, true)
-            case .failed(let address, _), .skipped(let address, _): (address, false)
+            case .failed(let address, _), .skipped(let address, _), .rolledBack(let address, _): (address, false)
             case .planned, .started, .stale, .unneeded, .unplanned, .summary: nil
             }
         }

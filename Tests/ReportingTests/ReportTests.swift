@@ -51,7 +51,13 @@ struct ReportTests {
                 handler: "Kind",
                 operation: operation,
                 fields: fields,
-                steps: [Step(.run(arguments: ["ip"]), summary: "ip link set dev wlan0 \u{1B}[31mon")],
+                steps: [
+                    Step(
+                        .run(arguments: ["ip"]),
+                        summary: "ip link set dev wlan0 \u{1B}[31mon",
+                        inverse: [.run(arguments: ["ip", "\u{1B}[31moff"], input: "a\nb\n")]
+                    )
+                ],
                 risk: risk,
                 reason: operation == .update ? "last set by kube-apiserver (Update) at 2026-01-01T00:00:00Z" : "",
                 fingerprint: "f",
@@ -93,15 +99,16 @@ struct ReportTests {
     private let events: [ApplyEvent] = {
         let address = ResourceAddress(target: "pi-1", resource: "NetworkInterface/wlan0")
         var summary = ApplySummary()
-        summary.planned = 3
+        summary.planned = 4
         summary.succeeded = 1
         summary.failed = 1
         summary.skipped = 1
+        summary.rolledBack = 1
         summary.problems = 1
         return [
             .planned(address, "update"), .started(address), .succeeded(address, ""), .succeeded(address, "ready"),
             .failed(address, "'ip \u{1B}[31m' ended with status 2: no\nsecond line"), .skipped(address, "depends on x, which did not succeed"),
-            .summary(summary),
+            .rolledBack(address, "not confirmed within 2 s (no answer). It is as it was before."), .summary(summary),
         ]
     }()
 }

@@ -17,7 +17,8 @@ struct ApplyCommand: AsyncParsableCommand {
             Every action that does not depend on a problem is carried out, then observed again: only what is live as declared has succeeded.
 
             A plan that 'plumb plan --out FILE.json' wrote is never carried out from the file: its specs are read again, everything is observed and
-            planned anew, and only actions that are the same in both are run. Others are stale; what is new is listed and left alone.
+            planned anew, and only actions that are the same in both are run. Others are stale: they are shown and not run. What is new is listed
+            and left alone. The plan can be applied on another machine that has the same specs, if need be with --source.
 
             Interrupted once, it finishes what is under way and says what is left; twice, it stops at once. Either way, apply again to go on.
             Exit status: 0 only when everything the specs declare is so at the end; else 1; 130 when interrupted twice.
@@ -40,12 +41,30 @@ struct ApplyCommand: AsyncParsableCommand {
     var onStale: StalePolicy?
 
     @Option(
+        name: .customLong("source"),
+        help: ArgumentHelp(
+            "With a plan, where its specs are here, if not in the place that it names (relative to the current directory).",
+            valueName: "folder-or-file"
+        )
+    )
+    var specs: String?
+
+    @Option(
         help: ArgumentHelp(
             "How long every changed object may take to be ready: 5s, 2m (default: not awaited, but where another one depends on it).",
             valueName: "duration"
         )
     )
     var wait: DurationArgument?
+
+    @Option(
+        name: .customLong("confirm-timeout"),
+        help: ArgumentHelp(
+            "How long a change that may cut the connection may take, with its confirmation over a new one, before the host undoes it by itself.",
+            valueName: "duration"
+        )
+    )
+    var confirmTimeout = DurationArgument(.seconds(30))
 
     @Option(help: ArgumentHelp("text or jsonl.", valueName: "format"))
     var output = Format.text
@@ -59,8 +78,14 @@ struct ApplyCommand: AsyncParsableCommand {
             guard options.targets.isEmpty else {
                 throw ValidationError("--target can't be given with a plan: it holds what it was narrowed to. Plan again with --target.")
             }
-        } else if onStale != nil {
-            throw ValidationError("--on-stale needs a plan: only what was planned before can be stale.")
+        } else {
+            guard onStale == nil else { throw ValidationError("--on-stale needs a plan: only what was planned before can be stale.") }
+            guard specs == nil else {
+                throw ValidationError("--source says where the specs of a plan are; '\(source)' is no plan (*.json). Give the specs alone.")
+            }
+        }
+        guard (.seconds(1) ... .seconds(3600)).contains(confirmTimeout.value) else {
+            throw ValidationError("--confirm-timeout must be from 1s to 1h, not \(confirmTimeout).")
         }
     }
 
@@ -69,13 +94,23 @@ struct ApplyCommand: AsyncParsableCommand {
         let saved = PlanFile.isNamed(source) ? try PlanFile.read(source, terminal: terminal) : nil
         let session: Session
         if let saved {
-            session = try Session(of: saved, options: options, terminal: terminal)
+            session = try Session(of: saved, at: specs ?? saved.source, options: options, confirmTimeout: confirmTimeout.value, terminal: terminal)
         } else {
-            session = try Session(source: source, selection: options.selection, options: options, terminal: terminal)
+            session = try Session(
+                source: source,
+                selection: options.selection,
+                options: options,
+                confirmTimeout: confirmTimeout.value,
+                terminal: terminal
+            )
         }
-        let plan = await session.plan()
         do {
-            try await apply(plan, comparedWith: saved, in: session, terminal: terminal)
+            // Before anything is looked at: what is planned under the lock is still so when it is carried out.
+            let record = try await ApplyRecord.open(source: source, options: options, terminal: terminal)
+            defer { record.close() }
+            let plan = await session.plan()
+            let comparison = saved.map { compare($0, with: plan) }
+            try await apply(plan, comparison, in: session, record: record, terminal: terminal)
             await session.close()
         } catch {
             await session.close()
@@ -83,48 +118,71 @@ struct ApplyCommand: AsyncParsableCommand {
         }
     }
 
-    private func apply(_ found: Plan, comparedWith saved: SavedPlan?, in session: Session, terminal: Terminal) async throws {
-        var plan = found
-        let comparison = saved.map { compare($0, with: found) }
-        if let comparison { plan.actions = comparison.identical }
+    private func apply(
+        _ found: Plan,
+        _ comparison: PlanComparison?,
+        in session: Session,
+        record: ApplyRecord,
+        terminal: Terminal
+    ) async throws {
         let style = output == .text ? terminal.output : terminal.errors
         let differences = comparison?.text(style: style) ?? ""
-        let text = differences + (differences.isEmpty ? "" : "\n") + plan.text(style: style, showsSteps: options.verbose)
-
+        let show = reporter(terminal)
         if let comparison, !comparison.stale.isEmpty, onStale != .skip {
-            if output == .text { terminal.write(differences) } else { terminal.writeError(differences) }
-            terminal.writeError("\nNothing was changed. Plan again, or give --on-stale skip to run what is not stale.\n")
-            _ = refuseStale(comparison, plan: found, report: reporter(terminal))
-            throw ExitCode(1)
+            try refuse(comparison, found, differences: differences, terminal: terminal)
         }
+        var plan = found
+        if let comparison { plan.actions = comparison.identical }
+        let text = differences + (differences.isEmpty ? "" : "\n") + plan.text(style: style, showsSteps: options.verbose)
         if output == .text { terminal.write(text) }
         if plan.actions.isEmpty {
-            try finish(plan, comparison, report: reporter(terminal))
+            try finish(plan, comparison, report: show)
             return
         }
         if !yes { try confirm(plan, text: text, terminal: terminal) }
 
         let interruption = Interruption(terminal: terminal)
         defer { interruption.end() }
-        let show = reporter(terminal)
+        try await record.begin(plan)
         let report: @Sendable (ApplyEvent) -> Void = { event in
             interruption.follow(event)
             show(event)
         }
         let summary = await session.apply(
             plan,
-            budget: budget.budget,
+            record: record,
+            budget: budget.budget(hosts: session.hostCount),
             counted: comparison.map { reportUnrun($0, report: report) } ?? ApplySummary(),
             wait: wait?.value,
             isInterrupted: { interruption.isRequested },
             report: report
         )
+        let isRecorded = await record.end(summary)
         if output == .text, !plan.problems.isEmpty { terminal.write("\n" + plan.problemsText(style: terminal.output) + "\n") }
         if interruption.isRequested, summary.skipped > 0 {
             let count = summary.skipped == 1 ? "1 change was" : "\(summary.skipped) changes were"
             terminal.writeError("\nInterrupted: \(count) not made. To go on, apply again: everything is observed anew.\n")
         }
-        if !summary.isComplete { throw ExitCode(1) }
+        if !summary.isComplete || !isRecorded { throw ExitCode(1) }
+    }
+
+    /// Ends an apply of a plan of which something is stale.
+    private func refuse(_ comparison: PlanComparison, _ plan: Plan, differences: String, terminal: Terminal) throws {
+        if output == .text { terminal.write(differences) } else { terminal.writeError(differences) }
+        let show = reporter(terminal)
+        _ = refuseStale(comparison, plan: plan) { event in
+            // The diff has said it of each.
+            if case .skipped = event, output == .text { return }
+            show(event)
+        }
+        let all = comparison.stale.count + comparison.unneeded.count + comparison.identical.count
+        let rest = comparison.identical.count
+        let others = rest == 0 ? "" : ", or give --on-stale skip to run the \(rest == 1 ? "one that is" : "\(rest) that are") as planned"
+        terminal.writeError(
+            "\n\(terminal.errors.errorWord): \(comparison.stale.count) of the plan's \(all == 1 ? "1 change is" : "\(all) changes are") stale; "
+                + "nothing was changed\n    Plan again and look at what is new\(others).\n"
+        )
+        throw ExitCode(1)
     }
 
     /// Ends an apply that has nothing to run.

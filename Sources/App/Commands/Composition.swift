@@ -12,13 +12,19 @@ import Synchronization
 
 /// The one place where the drivers meet the engine: it turns the engine's questions into what hosts and API servers are asked, and back.
 final class Composition: Sendable {
-    private let hosts: HostPool
+    let hosts: HostPool
     private let kubeconfig: String?
     private let context: String?
     private let timeout: Duration
+    /// `--confirm-timeout`; nil: this run changes nothing.
+    private let confirmTimeout: Duration?
+    /// Says on stderr what is being waited for.
+    let tell: @Sendable (String) -> Void
     private let clusters = Mutex<[String: ClusterConnection]>([:])
 
-    init(options: SharedOptions) {
+    init(options: SharedOptions, confirmTimeout: Duration? = nil, tell: @escaping @Sendable (String) -> Void = { _ in }) {
+        self.confirmTimeout = confirmTimeout
+        self.tell = tell
         var pool = HostPoolOptions()
         pool.identityFile = options.identity
         pool.knownHostsFile = options.knownHosts
@@ -48,11 +54,21 @@ final class Composition: Sendable {
 
     private func observe(_ host: ResourceModel.Host) async -> TargetObservation {
         let sections = HostKinds.probe.map { HostSection(name: $0.name, script: $0.script) }
+        // First, so that what the others say is what came of an undo that is over.
+        let all = [HostPool.undoSection] + sections
         do throws(HostFailure) {
-            let answer = try await hosts.probe(HostLogin(host), sections: sections)
+            var answer = try await hosts.probe(HostLogin(host), sections: all)
+            var notes = answer.notes
+            if confirmTimeout == nil {
+                notes += self.notes(onUndosIn: answer, of: host)
+            } else {
+                let settled = try await settleUndos(answer, of: host)
+                if !settled.isEmpty { answer = try await hosts.probe(HostLogin(host), sections: all) }
+                notes += settled
+            }
             let facts = answer.sections.mapValues { SectionOutput(status: $0.status, output: $0.output, errorOutput: $0.errorOutput) }
             let machine = facts["machine"]?.output.trimmingCharacters(in: .whitespacesAndNewlines) ?? ""
-            return .observed(TargetFacts(identity: "\(answer.hostKeyFingerprint) \(machine)", facts: .host(facts), notes: answer.notes))
+            return .observed(TargetFacts(identity: "\(answer.hostKeyFingerprint) \(machine)", facts: .host(facts), notes: notes))
         } catch {
             return .failed(error.problem(at: host.name))
         }
@@ -61,7 +77,12 @@ final class Composition: Sendable {
     private func observe(_ cluster: Cluster, _ resources: [DesiredResource]) async -> TargetObservation {
         do throws(APIFailure) {
             let connection = try connection(to: cluster)
-            return await ClusterKinds.observe(resources, of: cluster.name) { (request) throws(APIFailure) in try await connection.send(request) }
+            let observation = await ClusterKinds.observe(resources, of: cluster.name) { (request) throws(APIFailure) in
+                try await connection.send(request)
+            }
+            guard case .observed(var facts) = observation else { return observation }
+            facts.notes = connection.notes.map { "\(cluster.name): \($0)" } + facts.notes
+            return .observed(facts)
         } catch {
             return .failed(error.problem(at: cluster.name))
         }
@@ -81,8 +102,10 @@ final class Composition: Sendable {
 
     /// What an apply needs of the world.
     var applyCollaborators: ApplyCollaborators {
-        ApplyCollaborators(
+        let confirmTimeout = confirmTimeout ?? .seconds(30)
+        return ApplyCollaborators(
             execute: { target, action in await self.execute(action.steps, of: action.address, at: target) },
+            executeRisky: { target, action, look in await self.executeRisky(action, at: target, timeout: confirmTimeout, look: look) },
             observe: { target, resources in await self.observe(target, resources) },
             awaitReadiness: { target, address, limit in await self.awaitReadiness(target, address, limit) }
         )

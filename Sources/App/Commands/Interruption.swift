@@ -43,8 +43,8 @@ final class Interruption: Sendable {
             case .started(let address):
                 standing.waiting.remove(address)
                 standing.underWay.insert(address)
-            case .succeeded(let address, _), .failed(let address, _), .skipped(let address, _), .stale(let address, _), .unneeded(let address),
-                .unplanned(let address, _):
+            case .succeeded(let address, _), .failed(let address, _), .skipped(let address, _), .rolledBack(let address, _),
+                .stale(let address, _), .unneeded(let address), .unplanned(let address, _):
                 standing.waiting.remove(address)
                 standing.underWay.remove(address)
             case .summary: break

@@ -9,11 +9,12 @@ package struct PlumbCommand: AsyncParsableCommand {
         discussion: """
             'plumb plan' shows every difference between the specs and what is live, and changes nothing.
             'plumb apply' shows the same, asks, and ends the differences.
+            'plumb history' shows what was changed, when, by whom, and how it went.
 
             SOURCE is a folder of YAML files (default: state) or one file.
             """,
         version: PlumbCommand.version,
-        subcommands: [ValidateCommand.self, PlanCommand.self, ApplyCommand.self]
+        subcommands: [ValidateCommand.self, PlanCommand.self, ApplyCommand.self, HistoryCommand.self, UnlockCommand.self]
     )
 
     /// As in CHANGELOG.md.

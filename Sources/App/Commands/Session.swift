@@ -15,8 +15,9 @@ struct Session {
 
     /// Reads and checks the specs; nothing is contacted yet.
     ///
+    /// - Parameter confirmTimeout: How long a change that may cut the connection may take to be confirmed; nil: nothing is changed in this run.
     /// - Throws: exit status 1, after every mistake was printed.
-    init(source: String, selection: Selection, options: SharedOptions, terminal: Terminal) throws {
+    init(source: String, selection: Selection, options: SharedOptions, confirmTimeout: Duration? = nil, terminal: Terminal) throws {
         let desired = try Source.load(source, contextIsGiven: options.context != nil || Source.isInPod, terminal: terminal)
         let unmatched = selection.unmatched(in: desired)
         if !unmatched.isEmpty {
@@ -30,35 +31,44 @@ struct Session {
             throw ExitCode(1)
         }
         pass = Pass(desired: desired, kinds: Source.kinds, source: source, selection: selection, concurrency: options.concurrency)
-        composition = Composition(options: options)
+        composition = Composition(options: options, confirmTimeout: confirmTimeout) { terminal.writeError("\(Escaping.shown($0))\n") }
         concurrency = options.concurrency
         self.terminal = terminal
     }
 
     /// The specs of a saved plan, where they are still the same.
     ///
+    /// - Parameter source: Where they are here.
     /// - Throws: exit status 1, after the reason was printed. Nothing is contacted.
-    init(of saved: SavedPlan, options: SharedOptions, terminal: Terminal) throws {
+    init(of saved: SavedPlan, at source: String, options: SharedOptions, confirmTimeout: Duration, terminal: Terminal) throws {
         func refuse(_ message: String, _ fix: String) -> any Error {
             terminal.writeError("\(terminal.errors.errorWord): \(Escaping.shown(message))\n    \(Escaping.shown(fix)) Nothing was contacted.\n")
             return ExitCode(1)
         }
-        if saved.revision == nil, !FileManager.default.fileExists(atPath: saved.source) {
+        if !FileManager.default.fileExists(atPath: source) {
+            let place = source.hasPrefix("/") ? "" : " in \(FileManager.default.currentDirectoryPath)"
             throw refuse(
-                "the plan is of the specs in '\(saved.source)', and there is nothing of that name here",
-                "A relative path is looked for from the current directory (\(FileManager.default.currentDirectoryPath))."
+                "the plan is of the specs in '\(saved.source)', and there is no '\(source)'\(place)",
+                "Say where they are here: --source FOLDER."
             )
         }
         try self.init(
-            source: saved.source,
+            source: source,
             selection: Selection(saved.selection.map(AddressGlob.init)),
             options: options,
+            confirmTimeout: confirmTimeout,
             terminal: terminal
         )
         guard pass.desired.contentHash == saved.contentHash else {
-            throw refuse("the specs in '\(saved.source)' have changed since: plan again", "A plan holds for the files it was made of, and no others.")
+            throw refuse(
+                "the specs in '\(source)' are not those that the plan was made of",
+                "A plan holds for exactly these files: bring them back, say with --source where they are, or plan again."
+            )
         }
     }
+
+    /// How many hosts the specs have, in the plan or not.
+    var hostCount: Int { pass.desired.targets.count { if case .host = $0 { true } else { false } } }
 
     /// Asks all targets that are meant and plans, with a line of progress on stderr.
     func plan() async -> Plan {
@@ -73,17 +83,21 @@ struct Session {
 
     func apply(
         _ plan: Plan,
+        record: ApplyRecord,
         budget: ApplyBudget,
         counted: ApplySummary,
         wait: Duration?,
         isInterrupted: @escaping @Sendable () -> Bool,
         report: @escaping @Sendable (ApplyEvent) -> Void
     ) async -> ApplySummary {
-        await Applying.apply(
+        var collaborators = composition.applyCollaborators
+        collaborators.willStart = { await record.willStart($0) }
+        collaborators.didEnd = { await record.didEnd($0, $1) }
+        return await Applying.apply(
             plan,
             desired: pass.desired,
             kinds: pass.kinds,
-            collaborators: composition.applyCollaborators,
+            collaborators: collaborators,
             options: ApplyOptions(concurrency: concurrency, budget: budget, counted: counted, wait: wait, isInterrupted: isInterrupted),
             report: report
         )

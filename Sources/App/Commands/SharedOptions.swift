@@ -2,6 +2,7 @@ import ArgumentParser
 import Foundation
 import Reconciling
 import ResourceModel
+import Stores
 
 /// What `plan` and `apply` have in common.
 struct SharedOptions: ParsableArguments {
@@ -36,11 +37,7 @@ struct SharedOptions: ParsableArguments {
     @Option(help: ArgumentHelp("How long one target may take to answer: 5s, 2m.", valueName: "duration"))
     var timeout = DurationArgument(.seconds(30))
 
-    @Option(
-        name: .customLong("data-dir"),
-        help: ArgumentHelp("Where Plumb keeps what it records (default: $STATE_DIRECTORY, else $XDG_STATE_HOME/plumb).", valueName: "dir")
-    )
-    var dataDirectory: String?
+    @OptionGroup var dataDirectory: DataDirectoryOption
 
     @Option(
         name: .customLong("target"),
@@ -61,17 +58,38 @@ struct SharedOptions: ParsableArguments {
         guard (1...10_000).contains(concurrency) else { throw ValidationError("--concurrency must be from 1 to 10000, not \(concurrency).") }
     }
 
+    var dataDirectoryPath: String? { dataDirectory.path }
+
+    var selection: Selection { Selection(targets.map(AddressGlob.init)) }
+}
+
+struct DataDirectoryOption: ParsableArguments {
+    @Option(
+        name: .customLong("data-dir"),
+        help: ArgumentHelp("Where Plumb keeps what it records (default: $STATE_DIRECTORY, else $XDG_STATE_HOME/plumb).", valueName: "dir")
+    )
+    var given: String?
+
     /// The data directory that applies; nil where not even a home is known.
-    var dataDirectoryPath: String? {
+    var path: String? {
         let environment = ProcessInfo.processInfo.environment
-        if let dataDirectory { return dataDirectory }
+        if let given { return given }
         if let state = environment["STATE_DIRECTORY"], !state.isEmpty { return String(state.prefix { $0 != ":" }) }
         if let state = environment["XDG_STATE_HOME"], state.hasPrefix("/") { return "\(state)/plumb" }
         guard let home = environment["HOME"], home.hasPrefix("/") else { return nil }
         return "\(home)/.local/state/plumb"
     }
 
-    var selection: Selection { Selection(targets.map(AddressGlob.init)) }
+    /// - Throws: where nothing says which directory it is, or `--data-dir ""`.
+    func requiredPath() throws(StoreFailure) -> String {
+        guard let path, !path.isEmpty else {
+            throw StoreFailure(
+                "where Plumb keeps its journal is not known",
+                fix: "Give --data-dir, or set $STATE_DIRECTORY, $XDG_STATE_HOME or $HOME to an absolute path."
+            )
+        }
+        return path
+    }
 }
 
 /// A duration as people write it: `500ms`, `5s`, `2m`, `1h`.

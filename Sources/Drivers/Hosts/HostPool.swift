@@ -119,7 +119,9 @@ package struct HostPoolOptions: Sendable {
 package final class HostPool: Sendable {
     private let options: HostPoolOptions
     private let client: SSHClient
-    private let lines = Mutex<[HostLogin: HostLine]>([:])
+    private let hosts = Mutex<[HostLogin: HostConnection]>([:])
+    /// The undo that this pool has armed on a host.
+    private let ownUndos = Mutex<[HostLogin: String]>([:])
 
     package init(options: HostPoolOptions) {
         self.options = options
@@ -133,31 +135,42 @@ package final class HostPool: Sendable {
         client = SSHClient(ssh)
     }
 
-    private func line(to login: HostLogin) -> HostLine {
-        lines.withLock { lines in
-            if let line = lines[login] { return line }
-            let line = HostLine(login, options: options, client: client)
-            lines[login] = line
-            return line
-        }
-    }
-
     /// Runs all sections in one round trip.
     ///
     /// - Guarantees: ends within the connect and probe time-outs, whatever the host does. Changes nothing there.
     package func probe(_ login: HostLogin, sections: [HostSection]) async throws(HostFailure) -> HostAnswer {
-        try await line(to: login).probe(sections)
+        try await host(login).probe(sections)
     }
 
     /// Runs one command. A status other than 0 is a result, no failure.
     ///
-    /// - Errors: where the connection is lost or the time is over, the message says whether the command was started.
+    /// - Errors: where the connection is lost or the time is over, the message says that it may have happened.
     package func run(_ login: HostLogin, _ command: HostCommand) async throws(HostFailure) -> CommandResult {
-        try await line(to: login).run(command)
+        try await host(login).run(command)
     }
 
-    /// Ends all connections, whatever the other sides do.
+    /// Closes the connection; the next call opens a new one, which proves that the host can be reached.
+    package func reconnect(_ login: HostLogin) async { await host(login).reconnect() }
+
+    /// How long calls may take once connected, counted from now and for all of them together; nil: as the options say.
+    func limit(_ login: HostLogin, to duration: Duration?) async { await host(login).limit(to: duration) }
+
+    func ownUndo(of login: HostLogin) -> String? { ownUndos.withLock { $0[login] } }
+
+    func setOwnUndo(_ undo: String?, of login: HostLogin) { ownUndos.withLock { $0[login] = undo } }
+
+    /// Ends all connections, within a second whatever the other sides do.
     package func close() async {
-        for line in lines.withLock({ $0 }).values { await line.close() }
+        for host in hosts.withLock({ $0 }).values { await host.close() }
+        await client.close()
+    }
+
+    private func host(_ login: HostLogin) -> HostConnection {
+        hosts.withLock { hosts in
+            if let host = hosts[login] { return host }
+            let host = HostConnection(login, client: client, options: options)
+            hosts[login] = host
+            return host
+        }
     }
 }

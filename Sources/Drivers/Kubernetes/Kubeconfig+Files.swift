@@ -26,7 +26,9 @@ extension Kubeconfig {
     }
 
     private static func read(_ path: String) throws(APIFailure) -> Kubeconfig? {
-        guard FileManager.default.fileExists(atPath: path) else { return nil }
+        var isFolder: ObjCBool = false
+        guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) else { return nil }
+        if isFolder.boolValue { throw APIFailure(.credentials, "\(path) can't be read: it is a folder") }
         do {
             let data = try Data(contentsOf: URL(fileURLWithPath: path))
             return try Kubeconfig(Array(data), file: path)

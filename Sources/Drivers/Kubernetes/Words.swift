@@ -147,7 +147,9 @@ struct Words {
         case let error as BoringSSLError:
             if case .sslError(let stack) = error { return kind(of: stack) }
             return .otherTLS("\(error)")
-        case is HTTPParserError: return .noHTTP
+        case let error as HTTPParserError:
+            // The end where there should have been more.
+            return error == .invalidEOFState ? .closed : .noHTTP
         default: return .other("\(error)")
         }
     }

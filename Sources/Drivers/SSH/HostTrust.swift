@@ -6,6 +6,8 @@ struct HostTrust: Sendable {
     var name: KnownHosts.Name
     /// `pi-1 (10.0.0.1:22)`
     var place: String
+    /// What the ssh configuration says about trust and is not followed.
+    var hints: [String] = []
 
     /// Types in which the host may prove itself, for the key exchange: a known host must not look unknown because it offered another type first.
     func algorithms() throws(SSHFailure) -> [String] {
@@ -27,6 +29,10 @@ struct HostTrust: Sendable {
     private var scanArguments: String { name.port == 22 || name.isAlias ? name.host : "-p \(name.port) \(name.host)" }
 
     func check(_ key: PublicKey) throws(SSHFailure) {
+        do throws(SSHFailure) { try checkKey(key) } catch { throw error.adding(hints) }
+    }
+
+    private func checkKey(_ key: PublicKey) throws(SSHFailure) {
         let offered = "\(key.fingerprint) (\(key.type))"
         guard pins.isEmpty else {
             if pins.contains(key) { return }
@@ -44,27 +50,28 @@ struct HostTrust: Sendable {
         case .changed(let entries):
             throw SSHFailure(
                 .denied,
-                "\(place) has another host key than before: now \(offered), known is \(described(entries)). Nothing was sent to it. "
-                    + "Someone may be listening in between; if the host was installed anew, check the key on the host itself and replace that line by: \(line(key))"
+                "\(place) has another host key than before: now \(offered),\nknown is \(described(entries)). Nothing was sent to it.\n"
+                    + "Someone may be listening in between. If the host was installed anew, check the key on the host itself and replace that line by\n"
+                    + line(key)
             )
         case .otherType(let entries):
             throw SSHFailure(
                 .denied,
-                "\(place) has the host key \(offered), known is only \(described(entries)). Nothing was sent to it. "
-                    + "If the key is right, checked on the host itself, add this line: \(line(key))"
+                "\(place) has the host key \(offered), known is only \(described(entries)). Nothing was sent to it.\n"
+                    + "If the key is right, checked on the host itself, add this line:\n\(line(key))"
             )
         case .certificateAuthority(let entry):
             throw SSHFailure(
                 .denied,
-                "\(place): only a certificate authority is known for it (\(entry.place)), and libssh2 can't check host certificates. "
-                    + "Its key is \(offered); once it is checked on the host itself, add this line to known_hosts: \(line(key))"
+                "\(place): only a certificate authority is known for it (\(entry.place)), and libssh2 can't check host certificates.\n"
+                    + "Its key is \(offered); once it is checked on the host itself, add this line to known_hosts:\n\(line(key))"
             )
         case .unknown:
             throw SSHFailure(
                 .denied,
-                "\(place) is not in \(fileList) and proved to have the host key \(offered). If that is right, checked on the host itself "
-                    + "(ssh-keygen -lf /etc/ssh/ssh_host_\(fileName(key.type))_key.pub), add this line: \(line(key)) "
-                    + "or give the host in its spec: hostKeys: [\"\(key.text)\"]"
+                "\(place) is not in \(fileList) and proved to have the host key\n\(offered). Check it on the host itself "
+                    + "(ssh-keygen -lf /etc/ssh/ssh_host_\(fileName(key.type))_key.pub).\nIf it is right, add this line:\n\(line(key))\n"
+                    + "or pin it in the host's spec:\nhostKeys: [\"\(key.text)\"]"
             )
         }
     }

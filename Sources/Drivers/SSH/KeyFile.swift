@@ -14,6 +14,7 @@ struct KeyFile: Hashable, Sendable {
     /// What is wrong with a file, to follow its path in a message.
     struct Unusable: Error, Hashable, Sendable {
         var reason: String
+        var isMissing = false
     }
 
     init(path: String, text: [UInt8]) throws(Unusable) {

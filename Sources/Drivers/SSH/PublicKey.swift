@@ -13,6 +13,12 @@ package struct PublicKey: Hashable, Sendable {
             return nil
         }
         type = String(decoding: name, as: UTF8.self)
+        // The plain types are strings and nothing else (RFC 4253, 5656, 8709), so a key that was cut short shows.
+        if ["ssh-ed25519", "ssh-rsa", "ssh-dss"].contains(type) || type.hasPrefix("ecdsa-sha2-") && !type.contains("@") {
+            while !reader.isAtEnd {
+                guard let part = reader.string(), !part.isEmpty else { return nil }
+            }
+        }
         self.blob = blob
     }
 

@@ -1,5 +1,6 @@
 internal import NIOCore
 internal import NIOPosix
+internal import Synchronization
 
 /// Whom to reach, as the specs say it; the ssh configuration fills in what is nil.
 package struct SSHLogin: Hashable, Sendable {
@@ -42,7 +43,9 @@ package struct SSHConnection: Sendable {
 package final class SSHClient: Sendable {
     private let options: SSHOptions
     private let keys: KeyRing
-    private let trust: KnownHostsFiles
+    private let knownHosts = KnownHostsFiles()
+    private let openSSH: OpenSSHConfiguration
+    private let bastions = Mutex<[[HostConfiguration.Jump]: Bastion]>([:])
     private let gates = Gates(limit: 8)
 
     /// Two threads carry all sessions: the work is a few milliseconds a host, and they never wait. They live as long as the process.
@@ -51,42 +54,46 @@ package final class SSHClient: Sendable {
     package init(_ options: SSHOptions) {
         self.options = options
         keys = KeyRing(askPassphrase: options.askPassphrase)
-        trust = KnownHostsFiles()
+        openSSH = OpenSSHConfiguration(options)
     }
 
     package func connect(_ login: SSHLogin) async throws(SSHFailure) -> SSHConnection {
-        let configuration = HostConfiguration(login, options: options)
-        let server = "\(configuration.hostName):\(configuration.port)"
+        var configuration = try await openSSH.configuration(of: login)
+        configuration.jumps = try await route(to: login, configuration)
+        return try await connect(login, configuration)
+    }
+
+    /// Ends the connections to bastions; the others belong to who opened them.
+    package func close() async {
+        for bastion in bastions.withLock({ $0 }).values { await bastion.close() }
+    }
+
+    private func connect(_ login: SSHLogin, _ configuration: HostConfiguration) async throws(SSHFailure) -> SSHConnection {
+        let place = configuration.place(of: login)
+        let knownHosts = try knownHosts.read(configuration.knownHostsFiles)
+        let trust = HostTrust(
+            pins: try pins(of: login, place: place),
+            knownHosts: knownHosts,
+            name: configuration.knownHostsName,
+            place: place,
+            hints: configuration.trustHints
+        )
+        let bastion = bastion(for: configuration.jumps)
+        let authentication = await Authentication(configuration, keys: keys, on: Self.eventLoops.next())
+        let server = configuration.jumps.map(\.host).joined(separator: " ") + " \(configuration.hostName):\(configuration.port)"
         await gates.enter(server)
         defer { gates.leave(server) }
-        let clock = ContinuousClock()
-        let end = clock.now + options.connectTimeout
+        let limit = min(configuration.connectTimeout ?? options.connectTimeout, options.connectTimeout)
+        let end = ContinuousClock.now + limit
+        let session: SSHSession
         do throws(SSHFailure) {
-            return try await attempt(login, configuration, limit: options.connectTimeout)
+            session = try await attempt(configuration, place, trust, authentication, bastion, limit: limit)
         } catch  where error.isTurnedAway {
             // sshd drops connections at random while too many are logging in; the next one usually gets through.
             let pause = Duration.milliseconds(Int.random(in: 200...800))
-            guard clock.now + pause * 2 < end else { throw error }
-            try? await clock.sleep(for: pause)
-            return try await attempt(login, configuration, limit: end - clock.now)
-        }
-    }
-
-    private func attempt(_ login: SSHLogin, _ configuration: HostConfiguration, limit: Duration) async throws(SSHFailure) -> SSHConnection {
-        let place = configuration.place(of: login)
-        let knownHosts = try trust.read(configuration.knownHostsFiles)
-        let trust = HostTrust(pins: try pins(of: login, place: place), knownHosts: knownHosts, name: configuration.knownHostsName, place: place)
-        let session = SSHSession(place: place, eventLoop: Self.eventLoops.next())
-        do throws(SSHFailure) {
-            await session.startDeadline(limit)
-            try await session.connectTCP(host: configuration.hostName, port: configuration.port, limit: limit)
-            try await session.establish(trust)
-            try await logIn(session, configuration)
-            await session.stopDeadline()
-        } catch {
-            await session.fail(error)
-            // What ended the session first says more than what came of it.
-            throw await session.failure ?? error
+            guard ContinuousClock.now + pause * 2 < end else { throw error }
+            try? await Task.sleep(for: pause)
+            session = try await attempt(configuration, place, trust, authentication, bastion, limit: end - .now)
         }
         return SSHConnection(
             session: session,
@@ -94,6 +101,83 @@ package final class SSHClient: Sendable {
             hostKeyFingerprint: await session.hostKey?.fingerprint ?? "",
             notes: configuration.notes + knownHosts.notes
         )
+    }
+
+    private func attempt(
+        _ configuration: HostConfiguration,
+        _ place: String,
+        _ trust: HostTrust,
+        _ authentication: Authentication,
+        _ bastion: Bastion?,
+        limit: Duration
+    ) async throws(SSHFailure) -> SSHSession {
+        let line: SSHConnection?
+        do throws(SSHFailure) {
+            line = try await bastion?.acquire()
+        } catch {
+            var failure = error
+            failure.message = "\(place) is reached through another host: \(error.message)"
+            throw failure
+        }
+        let session = SSHSession(place: place, eventLoop: line?.session.eventLoop ?? Self.eventLoops.next())
+        do throws(SSHFailure) {
+            await session.startDeadline(limit)
+            if let line, let bastion {
+                try await session.connect(through: line.session, host: configuration.hostName, port: configuration.port) {
+                    Task { await bastion.release(line) }
+                }
+            } else {
+                do throws(SSHFailure) {
+                    try await session.connectTCP(host: configuration.hostName, port: configuration.port, limit: limit)
+                } catch {
+                    throw error.adding(configuration.routeHints)
+                }
+            }
+            try await session.establish(trust)
+            try await authentication.logIn(session, limit: limit)
+            await session.stopDeadline()
+            return session
+        } catch {
+            await session.fail(error)
+            // What ended the session first says more than what came of it.
+            throw await session.failure ?? error
+        }
+    }
+
+    private static let mostJumps = 8
+
+    /// All hops to a host: the first one may have its own way, as its part of the ssh configuration says.
+    private func route(to login: SSHLogin, _ configuration: HostConfiguration) async throws(SSHFailure) -> [HostConfiguration.Jump] {
+        var hops = configuration.jumps
+        while let first = hops.first {
+            let before = try await openSSH.configuration(of: SSHLogin(first)).jumps
+            if before.isEmpty { break }
+            hops = before + hops
+            guard hops.count <= Self.mostJumps else {
+                throw SSHFailure(
+                    .unreachable,
+                    "\(login.name): ProxyJump leads in a circle at '\(first.host)', or over more than \(Self.mostJumps) hosts; "
+                        + "a 'Host *' section may need 'ProxyJump none' in that of '\(first.host)' before it"
+                )
+            }
+        }
+        return hops
+    }
+
+    /// The last of these hops, reached through those before it.
+    private func bastion(for hops: [HostConfiguration.Jump]) -> Bastion? {
+        guard let hop = hops.last else { return nil }
+        return bastions.withLock { bastions in
+            if let bastion = bastions[hops] { return bastion }
+            let bastion = Bastion { [self] () throws(SSHFailure) in
+                let login = SSHLogin(hop)
+                var configuration = try await openSSH.configuration(of: login)
+                configuration.jumps = Array(hops.dropLast())
+                return try await connect(login, configuration)
+            }
+            bastions[hops] = bastion
+            return bastion
+        }
     }
 
     private func pins(of login: SSHLogin, place: String) throws(SSHFailure) -> [PublicKey] {
@@ -109,26 +193,10 @@ package final class SSHClient: Sendable {
         }
         return keys
     }
+}
 
-    private func logIn(_ session: SSHSession, _ configuration: HostConfiguration) async throws(SSHFailure) {
-        let user = configuration.user
-        var tried: [String] = []
-        for path in configuration.identityFiles {
-            let key: PrivateKey
-            do throws(KeyFile.Unusable) {
-                key = try await keys.privateKey(path)
-            } catch {
-                tried.append("\(path) \(error.reason)")
-                continue
-            }
-            switch try await session.offer(key, user: user) {
-            case .accepted:
-                await session.loggedIn()
-                return
-            case .refused: tried.append("\(path)\(key.publicKey.map { " (\($0.fingerprint))" } ?? "") was refused")
-            case .unusable(let reason): tried.append("\(path): \(reason)")
-            }
-        }
-        throw SSHFailure(.denied, "\(session.place) does not let '\(user)' in: \(tried.joined(separator: "; "))")
+extension SSHLogin {
+    fileprivate init(_ jump: HostConfiguration.Jump) {
+        self.init(name: jump.host, address: jump.host, port: jump.port, user: jump.user)
     }
 }

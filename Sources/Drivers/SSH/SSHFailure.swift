@@ -29,6 +29,15 @@ package struct SSHFailure: Error, Hashable, Sendable {
     }
 }
 
+extension SSHFailure {
+    /// With what else may be the reason.
+    func adding(_ hints: [String]) -> SSHFailure {
+        var failure = self
+        if !hints.isEmpty { failure.message += ". The ssh configuration: \(hints.joined(separator: "; "))" }
+        return failure
+    }
+}
+
 extension Duration {
     /// `15 s`, `1.5 s`, `250 ms`.
     package var inWords: String {

@@ -19,11 +19,11 @@ extension SSHSession {
     final class Channel {
         let pointer: OpaquePointer
         var pending = ByteBuffer()
-        /// Nothing follows what is pending.
-        var closesInput = false
         var sink: ((ChannelEvent) -> Void)?
         /// Bytes that came while nobody listened.
         var stray = 0
+        /// It is given up; its bytes are nobody's any more.
+        var isClosing = false
         /// How it ended, for who listens later.
         var end: ChannelEvent?
 
@@ -49,7 +49,9 @@ extension SSHSession {
     private static var strayLimit: Int { 1 << 20 }
 
     /// Starts a command; the server's answer is not waited for, so that what it reads can follow in the same round trip.
-    package func startCommand(_ command: String) async throws(SSHFailure) -> Command {
+    package func startCommand(_ command: String, within limit: Duration) async throws(SSHFailure) -> Command {
+        startDeadline(limit)
+        defer { stopDeadline() }
         let channel = try await openChannel { session in
             libssh2_channel_open_ex(
                 session,
@@ -89,7 +91,6 @@ extension SSHSession {
     package func exchange<State: Sendable, Answer: Sendable>(
         _ command: Command,
         send bytes: [UInt8],
-        closesInput: Bool = false,
         within limit: Duration,
         state: State,
         handle: @escaping @Sendable (inout State, ChannelEvent) -> Result<Answer, SSHFailure>?
@@ -120,7 +121,6 @@ extension SSHSession {
                 self?.assumeIsolated { session in session.channels[command.id]?.deliver(.late) }
             }
             channel.pending.writeBytes(bytes)
-            channel.closesInput = closesInput
             pump()
         }
     }
@@ -128,6 +128,10 @@ extension SSHSession {
     /// Writes what waits and reads what has come.
     func drive(_ channel: Channel, _ id: Int) {
         if channel.end != nil { return }
+        if channel.isClosing {
+            if libssh2_channel_free(channel.pointer) != LIBSSH2_ERROR_EAGAIN { channels[id] = nil }
+            return
+        }
         while channel.pending.readableBytes > 0 {
             let written = channel.pending.withUnsafeReadableBytes { bytes in
                 libssh2_channel_write_ex(channel.pointer, 0, bytes.baseAddress?.assumingMemoryBound(to: CChar.self), min(bytes.count, 32_000))
@@ -140,9 +144,6 @@ extension SSHSession {
                 break
             }
             channel.pending.moveReaderIndex(forwardBy: written)
-        }
-        if channel.closesInput, channel.pending.readableBytes == 0, libssh2_channel_send_eof(channel.pointer) != LIBSSH2_ERROR_EAGAIN {
-            channel.closesInput = false
         }
         for stream: Int32 in [0, SSH_EXTENDED_DATA_STDERR] {
             while true {

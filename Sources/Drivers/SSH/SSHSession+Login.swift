@@ -20,9 +20,8 @@ extension SSHSession {
     /// Offers a private key that is at hand.
     func offer(_ key: PrivateKey, user: String) async throws(SSHFailure) -> Offer {
         phase = .authentication(user: user)
-        let text = key.text
         let status = try await perform { session in
-            text.withUnsafeBytes { bytes in
+            key.text.withUnsafeBytes { bytes in
                 libssh2_userauth_publickey_frommemory(
                     session,
                     user,
@@ -31,14 +30,55 @@ extension SSHSession {
                     0,
                     bytes.baseAddress?.assumingMemoryBound(to: CChar.self),
                     bytes.count,
-                    nil
+                    key.passphrase
                 )
             }
         }
         switch status {
         case 0: return .accepted
         case LIBSSH2_ERROR_AUTHENTICATION_FAILED, LIBSSH2_ERROR_PUBLICKEY_UNVERIFIED: return .refused
-        case LIBSSH2_ERROR_FILE, LIBSSH2_ERROR_KEYFILE_AUTH_FAILED: return .unusable("libssh2 can't read it (\(lastError()))")
+        case LIBSSH2_ERROR_FILE, LIBSSH2_ERROR_KEYFILE_AUTH_FAILED:
+            return .unusable(
+                key.passphrase == nil ? "can't be read by libssh2 (\(lastError()))" : "was not opened by that passphrase, or can't be read by libssh2"
+            )
+        default: throw lostWhileLoggingIn(status)
+        }
+    }
+
+    /// Offers a key that the ssh-agent holds.
+    func offer(_ key: PublicKey, of agent: SSHAgent, user: String) async throws(SSHFailure) -> Offer {
+        phase = .authentication(user: user)
+        buffers.signing = .idle
+        signer = { [eventLoop] data in
+            self.phase = .agent(agent.path)
+            Task {
+                do throws(SSHAgent.Failure) {
+                    let signature = try await agent.sign(data, by: key, algorithm: key.type, limit: .seconds(60), on: eventLoop)
+                    self.buffers.signing = .done(signature)
+                } catch {
+                    self.buffers.signing = .failed("the ssh-agent at \(agent.path) did not sign: \(error.reason)")
+                }
+                self.phase = .authentication(user: user)
+                self.pump()
+            }
+        }
+        defer { signer = nil }
+        let status = try await perform { session in
+            key.blob.withUnsafeBufferPointer { blob in
+                libssh2_userauth_publickey(
+                    session,
+                    user,
+                    blob.baseAddress,
+                    blob.count,
+                    SessionBuffers.sign,
+                    libssh2_session_abstract(session)
+                )
+            }
+        }
+        if case .failed(let reason) = buffers.signing { return .unusable(reason) }
+        switch status {
+        case 0: return .accepted
+        case LIBSSH2_ERROR_AUTHENTICATION_FAILED, LIBSSH2_ERROR_PUBLICKEY_UNVERIFIED: return .refused
         default: throw lostWhileLoggingIn(status)
         }
     }

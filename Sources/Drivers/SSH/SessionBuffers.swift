@@ -25,7 +25,7 @@ final class SessionBuffers {
         case wanted([UInt8])
         case underWay
         case done([UInt8])
-        case failed
+        case failed(String)
     }
     var signing = Signing.idle
 

@@ -7,6 +7,8 @@ package enum ApplyEvent: Sendable, Hashable {
     case succeeded(ResourceAddress, String)
     case failed(ResourceAddress, String)
     case skipped(ResourceAddress, String)
+    /// It was changed and taken back, and that was seen. Never a success.
+    case rolledBack(ResourceAddress, String)
     /// Of a saved plan, and no longer what would be done.
     case stale(ResourceAddress, String)
     /// Of a saved plan, and so already.
@@ -41,4 +43,5 @@ package enum ActionOutcome: Sendable, Hashable {
     case succeeded(String)
     case failed(String)
     case skipped(String)
+    case rolledBack(String)
 }

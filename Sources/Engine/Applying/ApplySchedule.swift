@@ -50,6 +50,9 @@ package struct ApplySchedule: Sendable {
 
     package var isFinished: Bool { runningTargets.isEmpty && pendingByTarget.isEmpty }
 
+    /// Whether something of a target runs or may still run.
+    package func hasActions(of target: String) -> Bool { runningTargets.contains(target) || pendingByTarget[target] != nil }
+
     /// Takes the batches that can start now.
     package mutating func start() -> [Batch] {
         var batches: [Batch] = []

@@ -62,6 +62,11 @@ package func detectDrift(resources: [DesiredResource], facts: TargetFacts, kinds
             }
         }
     }
+    let declared = Set(resources.map(\.address)).union(found.map(\.address))
+    let undeclared = facts.owned.filter { !declared.contains($0.address) }
+    for (handler, owned) in Dictionary(grouping: undeclared, by: \.handler).sorted(by: { $0.key < $1.key }) {
+        found += kinds[handler]?.undeclared(owned, facts) ?? []
+    }
     // A kind that answers twice for one address keeps its first answer: an address is an identity everywhere after this.
     var seen: Set<ResourceAddress> = []
     return found.sorted { $0.address < $1.address }.filter { seen.insert($0.address).inserted }

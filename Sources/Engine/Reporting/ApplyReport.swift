@@ -11,6 +11,7 @@ extension ApplyEvent {
         case .succeeded(let address, let message): Self.document("succeeded", address, message)
         case .failed(let address, let message): Self.document("failed", address, message)
         case .skipped(let address, let message): Self.document("skipped", address, message)
+        case .rolledBack(let address, let message): Self.document("rolledBack", address, message)
         case .stale(let address, let message): Self.document("stale", address, message)
         case .unneeded(let address): Self.document("unneeded", address, "is as declared already")
         case .unplanned(let address, let message): Self.document("unplanned", address, message)
@@ -28,8 +29,8 @@ extension ApplyEvent {
     /// One line for people; nil for what only scripts want to know.
     package func text(style: Style) -> String? {
         switch self {
-        // The comparison, shown before, has named what is unneeded or unplanned.
-        case .planned, .started, .unneeded, .unplanned: nil
+        // The comparison, shown before, has named what is stale, unneeded or unplanned.
+        case .planned, .started, .stale, .unneeded, .unplanned: nil
         case .succeeded(let address, let message):
             "  \(style.green("✓")) \(Escaping.shown(address.description))\(message.isEmpty ? "" : style.dim("  \(Escaping.shown(message))"))"
         case .failed(let address, let message):
@@ -37,9 +38,9 @@ extension ApplyEvent {
                 + "      \(Escaping.lines(message, indent: "      "))"
         case .skipped(let address, let message):
             "  \(style.yellow("-")) \(Escaping.shown(address.description)): skipped, \(Escaping.shown(message))"
-        case .stale(let address, let message):
-            "  \(style.boldRed("≠")) \(style.bold(Escaping.shown(address.description))): \(style.red("stale")), not run: "
-                + Escaping.lines(message, indent: "      ")
+        case .rolledBack(let address, let message):
+            "  \(style.boldRed("↩")) \(style.bold(Escaping.shown(address.description))): \(style.red("rolled back"))\n"
+                + "      \(Escaping.lines(message, indent: "      "))"
         case .summary(let summary): "\n\(style.bold("Apply:")) \(summary.sentence)"
         }
     }

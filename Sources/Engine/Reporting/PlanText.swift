@@ -79,8 +79,28 @@ extension Action {
             lines.append("      \(Escaping.shown(field.path)): \(field.observed.text) → \(style.bold(field.desired.text))")
         }
         if !reason.isEmpty { lines.append("      \(style.dim(Escaping.shown(reason)))") }
-        if showsSteps { lines += steps.map { "      \(style.cyan("$")) \(Escaping.shown($0.summary))" } }
+        if risk == .disconnecting {
+            lines.append("      \(style.dim("may cut the connection: the host undoes it by itself unless it is confirmed over a new connection"))")
+        }
+        if showsSteps {
+            if risk == .disconnecting { lines += undoInWords.map { "      \(style.cyan("$")) \(Escaping.shown($0))" } }
+            lines += steps.map { "      \(style.cyan("$")) \(Escaping.shown($0.summary))" }
+        }
         return lines.joined(separator: "\n")
+    }
+}
+
+extension Action {
+    /// What is armed before the first step.
+    private var undoInWords: [String] {
+        steps.reversed().flatMap(\.inverse).map { operation in
+            switch operation {
+            case .run(let arguments, let input):
+                "(armed on the host first) \(arguments.joined(separator: " "))"
+                    + (input.map { " with the input: \($0.split(separator: "\n").joined(separator: "; "))" } ?? "")
+            case .send(let request): "(armed first) \(request.method) \(request.path)"
+            }
+        }
     }
 }
 

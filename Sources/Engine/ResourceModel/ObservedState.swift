@@ -59,11 +59,14 @@ package struct TargetFacts: Sendable {
     /// What makes it the machine or the cluster that it is: host key and machine-id; UID of namespace `kube-system`.
     package var identity: String
     package var facts: Facts
+    /// What the inventory says Plumb holds there, declared still or not.
+    package var owned: [OwnedResource]
     package var notes: [String]
 
-    package init(identity: String, facts: Facts, notes: [String] = []) {
+    package init(identity: String, facts: Facts, owned: [OwnedResource] = [], notes: [String] = []) {
         self.identity = identity
         self.facts = facts
+        self.owned = owned
         self.notes = notes
     }
 }
@@ -71,7 +74,8 @@ package struct TargetFacts: Sendable {
 package enum Facts: Sendable {
     /// The output of each probe section, by its name.
     case host([String: SectionOutput])
-    /// What the server said of each desired object, by its address' resource part.
+    /// What the server said of each desired object, by its address' resource part. One entry is none: `discovery` holds, for each declared
+    /// kind, its plural and whether it lives in namespaces.
     case cluster([String: ObservedObject])
 }
 

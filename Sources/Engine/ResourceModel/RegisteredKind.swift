@@ -43,7 +43,9 @@ package struct RegisteredKind: Sendable {
     /// Compares all resources of this kind at one target with what was found there.
     /// Total and deterministic: whatever the host printed, every resource gets an answer.
     package var detect: @Sendable ([DesiredResource], TargetFacts) -> [ResourceDrift]
-    /// The way from observed to desired of one resource that is missing or differs.
+    /// What becomes of resources that the inventory has and that are no longer declared: something to delete or to let go of, a note, or nothing.
+    package var undeclared: @Sendable ([OwnedResource], TargetFacts) -> [ResourceDrift]
+    /// The way from observed to desired of one resource that is missing, differs, or has to go.
     package var change: @Sendable (ResourceDrift) -> Change
 
     package init(
@@ -51,12 +53,14 @@ package struct RegisteredKind: Sendable {
         decode: @escaping @Sendable (inout SpecDecoder) -> [DeclaredSetting],
         probe: [ProbeSection],
         detect: @escaping @Sendable ([DesiredResource], TargetFacts) -> [ResourceDrift],
+        undeclared: @escaping @Sendable ([OwnedResource], TargetFacts) -> [ResourceDrift] = { _, _ in [] },
         change: @escaping @Sendable (ResourceDrift) -> Change
     ) {
         self.name = name
         self.decode = decode
         self.probe = probe
         self.detect = detect
+        self.undeclared = undeclared
         self.change = change
     }
 }

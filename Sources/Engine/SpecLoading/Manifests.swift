@@ -50,7 +50,7 @@ extension Loader {
                     fix: "Give the object a name."
                 )
             } else {
-                report("'metadata.name' must be an object's name", at: metadataNode["name"]?.position ?? metadataNode.position, fix: "Quote numbers.")
+                report("'metadata.name' must be an object's name", at: metadataNode["name"]?.position ?? metadataNode.position, fix: Self.quoteIt)
             }
             return
         }
@@ -71,7 +71,8 @@ extension Loader {
         var namespace: String?
         if let given = metadata["namespace"] {
             guard let text = given.stringValue, isPathSegment(text) else {
-                report("'metadata.namespace' must be a namespace's name", at: metadataNode["namespace"]?.position ?? metadataNode.position)
+                let place = metadataNode["namespace"]?.position ?? metadataNode.position
+                report("'metadata.namespace' must be a namespace's name", at: place, fix: Self.quoteIt)
                 return
             }
             namespace = text
@@ -131,6 +132,8 @@ extension Loader {
         resources[key] = pending
         return true
     }
+
+    private static let quoteIt = "Quote it: numbers, and y, n, yes, no, on and off, are no texts unless quoted."
 
     private struct ReadAnnotations {
         var cluster: (name: String, position: SourcePosition)?

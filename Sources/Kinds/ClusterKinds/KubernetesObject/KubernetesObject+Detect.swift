@@ -38,7 +38,7 @@ extension KubernetesObject {
         if let time = live[path: "metadata", "deletionTimestamp"]?.stringValue {
             let finalizers = (live[path: "metadata", "finalizers"]?.arrayValue ?? []).compactMap(\.stringValue)
             let waiting = finalizers.isEmpty ? "" : ", held up by \(finalizers.joined(separator: ", "))"
-            return object.drift(.problem(.blocked, "waits for the old one to be gone: it has been being deleted since \(time)\(waiting)"))
+            return object.drift(.problem(.blocked, "waits for the old one to be gone: it is being deleted, since \(time)\(waiting)"))
         }
         return compare(object, observed, live, api)
     }

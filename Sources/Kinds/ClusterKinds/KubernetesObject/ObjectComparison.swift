@@ -129,6 +129,9 @@ struct ObjectComparison {
             if let (inner, _) = Self.find(step, in: declared) {
                 // A declared null stands for all below it, a scalar has nothing below.
                 if inner.objectValue != nil || inner.arrayValue != nil { findUndeclared(child, inner, value, next, childPlace) }
+            } else if !child.isMember, value.objectValue != nil || value.arrayValue != nil {
+                // Ours is only some of what is in it.
+                findUndeclared(child, .null, value, next, childPlace)
             } else if !isPredicted || !Self.areSame(value, next) {
                 observed[childPlace.path] = value
                 add(childPlace, value, next, isDeclared: false)

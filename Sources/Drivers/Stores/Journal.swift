@@ -1,0 +1,255 @@
+package import Foundation
+import GRDB
+import Glibc
+import Values
+
+/// What was changed, when, by whom and how it ended: an SQLite database in the data directory.
+///
+/// - Guarantees: what a call wrote is on the disk when it returns, and outlives the process and the machine's power.
+/// - Flow: `begin` writes the run with all its actions, then `start` before and `end` after each of them, then `end` for the run. A run
+///   without an end whose process is gone was interrupted.
+package final class Journal: Sendable {
+    package static let fileName = "journal.sqlite"
+
+    /// The database's file.
+    package let path: String
+    private let database: DatabaseQueue
+
+    private init(path: String, database: DatabaseQueue) {
+        self.path = path
+        self.database = database
+    }
+
+    /// Opens the journal for writing, makes it where there is none, and brings an older one up to date.
+    package static func open(in directory: DataDirectory) throws(StoreFailure) -> Journal {
+        // Made by us, so that it is never open to others; SQLite gives the files beside it the same mode and owner.
+        close(try directory.openFile(fileName))
+        let path = "\(directory.path)/\(fileName)"
+        do {
+            let database = try DatabaseQueue(path: path, configuration: configuration(readOnly: false))
+            try database.writeWithoutTransaction { database in
+                // Looked at before anything is changed: it may be somebody else's.
+                try JournalSchema.check(database, path: path)
+                try checkPages(database, path: path)
+                _ = try String.fetchOne(database, sql: "PRAGMA journal_mode = WAL")
+                // Every commit is on the disk before it counts.
+                try database.execute(sql: "PRAGMA synchronous = FULL")
+                try JournalSchema.migrate(database, path: path)
+            }
+            return Journal(path: path, database: database)
+        } catch {
+            throw failure(error, doing: "opened", path: path)
+        }
+    }
+
+    /// A damaged page is noticed before an apply relies on what is written to it, and not in the middle.
+    private static func checkPages(_ database: Database, path: String) throws {
+        let pages = try Int.fetchOne(database, sql: "PRAGMA page_count") ?? 0
+        // 64 MiB, which takes a fraction of a second; what is larger is checked as it is read.
+        guard pages <= 16_384, let answer = try String.fetchOne(database, sql: "PRAGMA quick_check(1)"), answer != "ok" else { return }
+        throw damage(path, answer.split(separator: "\n").last.map(String.init) ?? answer)
+    }
+
+    /// Opens the journal for reading; nil where nothing was ever recorded. Works while an apply is writing.
+    package static func openForReading(in directory: DataDirectory) throws(StoreFailure) -> Journal? {
+        let path = "\(directory.path)/\(fileName)"
+        var info = stat()
+        guard stat(path, &info) == 0 else {
+            let cause = errno
+            if cause == ENOENT || cause == ENOTDIR { return nil }
+            throw StoreFailure("the journal \(path) can't be read: \(reason(cause))", fix: "Run as the one whose journal it is.")
+        }
+        // Made by an apply that could not even begin.
+        if info.st_size == 0 { return nil }
+        do {
+            // SQLite needs a file beside the database to read along with a writer. Where it can't make one and nobody left one, nobody writes.
+            let isStill = access(directory.path, W_OK) != 0 && access("\(path)-wal", F_OK) != 0
+            let database = try DatabaseQueue(path: isStill ? stillURI(path) : path, configuration: configuration(readOnly: true))
+            let isCurrent = try database.read { database in
+                try JournalSchema.check(database, path: path)
+                return try JournalSchema.isCurrent(database)
+            }
+            return isCurrent ? Journal(path: path, database: database) : try open(in: directory)
+        } catch {
+            throw failure(error, doing: "read", path: path)
+        }
+    }
+
+    private static func stillURI(_ path: String) -> String {
+        "file:\(path.addingPercentEncoding(withAllowedCharacters: .urlPathAllowed) ?? path)?immutable=1"
+    }
+
+    private static func configuration(readOnly: Bool) -> Configuration {
+        var configuration = Configuration()
+        configuration.label = "plumb.journal"
+        configuration.readonly = readOnly
+        configuration.busyMode = .timeout(10)
+        return configuration
+    }
+
+    // MARK: Writing
+
+    /// Writes down a run with everything it is going to do, before the first of it starts.
+    ///
+    /// - Returns: the run's number.
+    package func begin(_ run: RunStart, actions: [ActionStart] = []) async throws(StoreFailure) -> Int64 {
+        try await write { database in
+            try database.execute(
+                sql: """
+                    INSERT INTO run (command, source, revision, planID, user, host, origin, pid, processStarted, bootID, namespace, started)
+                    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                    """,
+                arguments: [
+                    run.command, run.source, run.revision, run.planID, run.caller.user, run.caller.host, run.caller.origin,
+                    run.caller.process.pid, Int64(bitPattern: run.caller.process.started), run.caller.process.bootID,
+                    run.caller.process.namespace, run.started,
+                ]
+            )
+            let id = database.lastInsertedRowID
+            let insertion = try database.makeStatement(
+                sql: "INSERT INTO action (run, position, address, kind, operation, fingerprint, fields, steps) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+            )
+            for (position, action) in actions.enumerated() {
+                try insertion.execute(arguments: [
+                    id, position, action.address, action.kind, action.operation, action.fingerprint, action.fieldsJSON, action.stepsJSON,
+                ])
+            }
+            return id
+        }
+    }
+
+    /// Writes down that an action is about to start.
+    package func start(_ address: String, of run: Int64, at time: Date) async throws(StoreFailure) {
+        try await write { database in
+            try database.execute(sql: "UPDATE action SET started = ? WHERE run = ? AND address = ?", arguments: [time, run, address])
+            guard database.changesCount == 1 else {
+                throw StoreFailure(
+                    "\(address) is not in the journal's run \(run)",
+                    fix: "Somebody changed the journal, or this is a mistake in Plumb; please report it."
+                )
+            }
+        }
+    }
+
+    /// Writes down how an action ended, also one that was never started.
+    package func end(
+        _ address: String,
+        of run: Int64,
+        outcome: ActionRecord.Outcome,
+        message: String,
+        at time: Date,
+        took duration: Duration?
+    ) async throws(StoreFailure) {
+        try await write { database in
+            try database.execute(
+                sql: "UPDATE action SET ended = ?, milliseconds = ?, outcome = ?, message = ? WHERE run = ? AND address = ?",
+                arguments: [time, duration?.milliseconds, outcome.rawValue, message, run, address]
+            )
+        }
+    }
+
+    /// Writes down how a run ended. One that others took for interrupted, and was not, has the last word.
+    package func end(_ run: Int64, outcome: RunOutcome, message: String, at time: Date) async throws(StoreFailure) {
+        try await write { database in
+            try database.execute(
+                sql: "UPDATE run SET ended = ?, outcome = ?, message = ? WHERE id = ?",
+                arguments: [time, outcome.rawValue, message, run]
+            )
+        }
+    }
+
+    /// Closes a run that ended without a word, and what was under way in it.
+    package func closeInterrupted(_ run: Int64, at time: Date) async throws(StoreFailure) {
+        try await write { database in
+            try database.execute(
+                sql: "UPDATE action SET outcome = ? WHERE run = ? AND started IS NOT NULL AND outcome IS NULL",
+                arguments: [ActionRecord.Outcome.interrupted.rawValue, run]
+            )
+            try database.execute(
+                sql: "UPDATE run SET ended = ?, outcome = ?, message = 'ended without a word' WHERE id = ? AND outcome IS NULL",
+                arguments: [time, RunOutcome.interrupted.rawValue, run]
+            )
+        }
+    }
+
+    private func write<Result: Sendable>(_ updates: @escaping @Sendable (Database) throws -> Result) async throws(StoreFailure) -> Result {
+        do {
+            return try await database.write(updates)
+        } catch {
+            throw Self.failure(error, doing: "written", path: path)
+        }
+    }
+
+    // MARK: Reading
+
+    /// The newest runs, newest first.
+    package func runs(limit: Int) async throws(StoreFailure) -> [Run] {
+        try await read { database in
+            try Run.fetch(database, where: "TRUE ORDER BY id DESC LIMIT ?", [limit])
+        }
+    }
+
+    package func run(_ id: Int64) async throws(StoreFailure) -> Run? {
+        try await read { database in try Run.fetch(database, where: "id = ?", [id]).first }
+    }
+
+    /// The runs without an end, oldest first.
+    package func openRuns() async throws(StoreFailure) -> [Run] {
+        try await read { database in try Run.fetch(database, where: "outcome IS NULL ORDER BY id", []) }
+    }
+
+    /// What a run was going to do and how it went, in the order of its plan.
+    package func actions(of run: Int64) async throws(StoreFailure) -> [ActionRecord] {
+        try await read { database in
+            try Row.fetchAll(database, sql: "SELECT * FROM action WHERE run = ? ORDER BY position", arguments: [run]).map(ActionRecord.init)
+        }
+    }
+
+    private func read<Result: Sendable>(_ query: @escaping @Sendable (Database) throws -> Result) async throws(StoreFailure) -> Result {
+        do {
+            return try await database.read(query)
+        } catch {
+            throw Self.failure(error, doing: "read", path: path)
+        }
+    }
+
+    // MARK: Failures
+
+    static func failure(_ error: any Error, doing what: String, path: String) -> StoreFailure {
+        if let failure = error as? StoreFailure { return failure }
+        guard let error = error as? DatabaseError else { return StoreFailure("the journal \(path) can't be \(what): \(error)", fix: otherPlace) }
+        switch error.resultCode {
+        case .SQLITE_NOTADB, .SQLITE_CORRUPT:
+            return StoreFailure(
+                "the journal \(path) is damaged (\(error.message ?? "no SQLite database"))",
+                fix:
+                    "Move it aside (mv '\(path)' '\(path).damaged') and run again: a new one is begun, and what is live is observed anew in any case."
+            )
+        case .SQLITE_FULL:
+            return StoreFailure(
+                "the journal \(path) can't be \(what): its disk is full",
+                fix: "Make room, or give another directory with --data-dir."
+            )
+        case .SQLITE_BUSY:
+            return StoreFailure("the journal \(path) can't be \(what): another process holds it", fix: "Run again when that one has ended.")
+        default:
+            return StoreFailure(
+                "the journal \(path) can't be \(what): \(error.message ?? "SQLite error") (\(error.extendedResultCode.rawValue))",
+                fix: otherPlace
+            )
+        }
+    }
+
+    private static func damage(_ path: String, _ what: String) -> StoreFailure {
+        StoreFailure(
+            "the journal \(path) is damaged (\(what))",
+            fix: "Move it aside (mv '\(path)' '\(path).damaged') and run again: a new one is begun. What is live is observed anew in any case."
+        )
+    }
+
+    private static let otherPlace = "Look at its disk and its mode, or give another directory with --data-dir."
+}
+
+extension Duration {
+    fileprivate var milliseconds: Int64 { components.seconds * 1000 + components.attoseconds / 1_000_000_000_000_000 }
+}

@@ -1,0 +1,83 @@
+import GRDB
+
+/// The tables of the journal, in versions that only go up. The version is SQLite's `user_version`.
+enum JournalSchema {
+    /// `Plmb`: says in the file's header whose it is.
+    private static let applicationID: Int32 = 0x506C_6D62
+
+    /// What each version adds to the one before. A version that was released never changes.
+    private static let versions = [
+        """
+        CREATE TABLE run (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            command TEXT NOT NULL,
+            source TEXT NOT NULL,
+            revision TEXT,
+            planID TEXT,
+            user TEXT NOT NULL,
+            host TEXT NOT NULL,
+            origin TEXT,
+            pid INTEGER NOT NULL,
+            processStarted INTEGER NOT NULL,
+            bootID TEXT NOT NULL,
+            namespace TEXT NOT NULL,
+            started TEXT NOT NULL,
+            ended TEXT,
+            outcome TEXT,
+            message TEXT NOT NULL DEFAULT ''
+        );
+        CREATE INDEX run_open ON run (id) WHERE outcome IS NULL;
+        CREATE TABLE action (
+            run INTEGER NOT NULL REFERENCES run (id) ON DELETE CASCADE,
+            position INTEGER NOT NULL,
+            address TEXT NOT NULL,
+            kind TEXT NOT NULL,
+            operation TEXT NOT NULL,
+            fingerprint TEXT NOT NULL,
+            -- [{path, observed, desired}]; observed is the pre-image.
+            fields TEXT NOT NULL,
+            steps TEXT NOT NULL,
+            started TEXT,
+            ended TEXT,
+            milliseconds INTEGER,
+            outcome TEXT,
+            message TEXT NOT NULL DEFAULT '',
+            PRIMARY KEY (run, address)
+        ) WITHOUT ROWID;
+        """
+    ]
+
+    static func isCurrent(_ database: Database) throws -> Bool { try version(of: database) == versions.count }
+
+    /// - Throws: where the file is another program's, or a newer Plumb's.
+    static func check(_ database: Database, path: String) throws {
+        let owner = try Int32.fetchOne(database, sql: "PRAGMA application_id") ?? 0
+        let tables = try Int.fetchOne(database, sql: "SELECT count(*) FROM sqlite_master") ?? 0
+        guard owner == applicationID || (owner == 0 && tables == 0) else {
+            throw StoreFailure("\(path) is a database of another program", fix: "Give Plumb a directory of its own with --data-dir.")
+        }
+        let version = try version(of: database)
+        guard version <= versions.count else {
+            throw StoreFailure(
+                "the journal \(path) was written by a newer Plumb (schema \(version), this one knows \(versions.count))",
+                fix: "Use that Plumb, or give this one a directory of its own with --data-dir."
+            )
+        }
+    }
+
+    /// Takes all steps that are missing, or none: one transaction, so that two who open it first don't meet half-way.
+    static func migrate(_ database: Database, path: String) throws {
+        guard try !isCurrent(database) else { return }
+        try database.inTransaction(.immediate) {
+            try check(database, path: path)
+            for sql in versions.dropFirst(try version(of: database)) { try database.execute(sql: sql) }
+            try database.execute(sql: "PRAGMA application_id = \(applicationID)")
+            try database.execute(sql: "PRAGMA user_version = \(versions.count)")
+            return .commit
+        }
+    }
+
+    private static func version(of database: Database) throws -> Int {
+        try Int.fetchOne(database, sql: "PRAGMA user_version") ?? 0
+    }
+}
