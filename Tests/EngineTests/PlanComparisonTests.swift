@@ -153,7 +153,7 @@ struct PlanComparisonTests {
     @Test(arguments: cases)
     func saysWhatBecameOfEachChange(of example: Case) throws {
         let plan = Self.plan
-        let saved = try SavedPlan(file: Array(plan.document.prettyJSON.utf8))
+        let saved = try SavedPlan(file: Array(plan.document(digestKey: "key").prettyJSON.utf8))
         var now = plan
         example.change(&now)
         let comparison = compare(saved, with: now)
@@ -164,7 +164,7 @@ struct PlanComparisonTests {
     }
 
     @Test func aStaleChangeIsShownAsADiff() throws {
-        let saved = try SavedPlan(file: Array(Self.plan.document.prettyJSON.utf8))
+        let saved = try SavedPlan(file: Array(Self.plan.document(digestKey: "key").prettyJSON.utf8))
         var now = Self.plan
         now.actions[1].fields[0].observed = 5
         now.actions[1].fingerprint = "other"
@@ -199,7 +199,7 @@ struct PlanComparisonTests {
         var random = Seeded(seed)
         let (world, pass) = ConvergenceTests.scenario(&random, faults: false)
         let first = await pass.plan(observer: world.observer)
-        let saved = try SavedPlan(file: Array(first.document.prettyJSON.utf8))
+        let saved = try SavedPlan(file: Array(first.document(digestKey: "key").prettyJSON.utf8))
         let untouched = compare(saved, with: first)
         #expect(untouched.identical == first.actions && untouched.stale.isEmpty && untouched.unneeded.isEmpty && untouched.unplanned.isEmpty)
 
@@ -253,7 +253,7 @@ struct PlanComparisonTests {
     }
 
     @Test func withStopNothingRunsAndEverythingHasAnEnd() throws {
-        let saved = try SavedPlan(file: Array(Self.plan.document.prettyJSON.utf8))
+        let saved = try SavedPlan(file: Array(Self.plan.document(digestKey: "key").prettyJSON.utf8))
         var now = Self.plan
         now.actions[1].fingerprint = "other"
         let events = Mutex<[ApplyEvent]>([])

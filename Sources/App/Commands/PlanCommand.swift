@@ -16,6 +16,9 @@ struct PlanCommand: AsyncParsableCommand {
         discussion: """
             Exit status: 0 done; 1 the specs are wrong or something could not be read; with --detailed-exitcode 2 where all was read and
             something differs.
+
+            A plan kept with --out FILE.json is what 'plumb apply FILE.json' compares with: it runs what it would do anyway and what was planned, and
+            nothing else. The file holds no sensitive value, but whoever can read it can try guesses on their keyed hashes: it is yours alone (0600).
             """
     )
 
@@ -32,6 +35,12 @@ struct PlanCommand: AsyncParsableCommand {
     var detailedExitCode = false
 
     @OptionGroup var options: SharedOptions
+
+    func validate() throws {
+        if let out, !PlanFile.isNamed(out) {
+            throw ValidationError("--out needs a name that ends in .json, not '\(out)': that is how 'plumb apply' knows a plan from specs.")
+        }
+    }
 
     func run() async throws {
         let terminal = Terminal(plain: options.noColor)

@@ -45,7 +45,7 @@ struct Session {
             terminal.writeError("\(terminal.errors.errorWord): \(Escaping.shown(message))\n    \(Escaping.shown(fix)) Nothing was contacted.\n")
             return ExitCode(1)
         }
-        if !FileManager.default.fileExists(atPath: source) {
+        if saved.revision == nil, !FileManager.default.fileExists(atPath: source) {
             let place = source.hasPrefix("/") ? "" : " in \(FileManager.default.currentDirectoryPath)"
             throw refuse(
                 "the plan is of the specs in '\(saved.source)', and there is no '\(source)'\(place)",

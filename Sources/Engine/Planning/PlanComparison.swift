@@ -23,7 +23,7 @@ package struct PlanComparison: Sendable {
 
 /// Compares a saved plan with a new one of the same specs. Synchronous, total, deterministic.
 ///
-/// - Guarantees: an action is identical only if address, operation, fingerprint, desired fields, steps and risk are as saved, its target is the same
+/// - Guarantees: an action is identical only if address, operation, fingerprint, desired fields, steps, sensitive values and risk are as saved, its target is the same
 ///   machine or cluster, and so are all actions it depends on. Whatever could not be observed is stale, never "no longer needed".
 package func compare(_ saved: SavedPlan, with plan: Plan) -> PlanComparison {
     var comparison = PlanComparison(identical: [], stale: [], unneeded: [], unplanned: [])
@@ -39,7 +39,7 @@ package func compare(_ saved: SavedPlan, with plan: Plan) -> PlanComparison {
         if let reason = world.otherMachine(at: change.address.target, saved: saved) {
             comparison.stale.append(.init(planned: change, now: now, reason: reason))
         } else if let now {
-            guard let reason = change.difference(from: PlannedChange(now)) else { continue }
+            guard let reason = change.difference(from: PlannedChange(now, digestKey: saved.digestKey)) else { continue }
             comparison.stale.append(.init(planned: change, now: now, reason: reason))
         } else if let reason = world.obstacle(to: change.address) {
             comparison.stale.append(.init(planned: change, now: nil, reason: reason))
@@ -76,6 +76,7 @@ extension PlannedChange {
         if fingerprint != now.fingerprint { return "what it was planned from has changed" }
         if desired(self) != desired(now) { return "other fields would be changed now" }
         if steps != now.steps || stepsDigest != now.stepsDigest { return "other steps would be run now" }
+        if sensitiveDigest != now.sensitiveDigest { return "a sensitive value that is part of it has changed" }
         if risk != now.risk { return "its risk was '\(risk.rawValue)' and is now '\(now.risk.rawValue)'" }
         return nil
     }

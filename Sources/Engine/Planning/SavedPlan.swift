@@ -12,6 +12,8 @@ package struct SavedPlan: Sendable, Hashable {
     package var contentHash: String
     package var selection: [String]
     package var identities: [String: String]
+    /// What the digests of sensitive values in this file are keyed with; made for this one file.
+    package var digestKey: String
     package var changes: [PlannedChange]
 
     /// Why a file is not taken for a plan; a clause that follows its name.
@@ -41,23 +43,27 @@ package struct SavedPlan: Sendable, Hashable {
         guard checksum == .string(Self.checksum(of: rest)) else {
             throw Refusal(reason: "was changed after it was written: its checksum does not fit; plan again")
         }
-        var reader = Reader(document)
-        planID = reader.text("planID")
-        revision = document["revision"] == .null ? nil : reader.text("revision")
-        source = reader.text("source")
-        contentHash = reader.text("contentHash")
-        selection = reader.list("selection").compactMap { $0.text() }
+        guard document["digestKey"] != nil else {
+            throw Refusal(reason: "was printed by --output json, which keeps too little to be compared: plan again with --out FILE.json")
+        }
+        let reader = Reader(document)
+        digestKey = try reader.text("digestKey")
+        planID = try reader.text("planID")
+        revision = document["revision"] == .null ? nil : try reader.text("revision")
+        source = try reader.text("source")
+        contentHash = try reader.text("contentHash")
+        selection = try reader.texts("selection")
         identities = [:]
-        for var target in reader.list("targets") { identities[target.text("target")] = target.text("identity") }
+        for target in try reader.list("targets") { identities[try target.text("target")] = try target.text("identity") }
         changes = []
         var seen: Set<ResourceAddress> = []
-        for var change in reader.list("changes") {
-            guard let change = PlannedChange(&change), seen.insert(change.address).inserted else {
-                throw Refusal(reason: "is damaged: a change in it can't be read, or is there twice; plan again")
+        for reader in try reader.list("changes") {
+            let change = try PlannedChange(reader)
+            guard seen.insert(change.address).inserted else {
+                throw Refusal(reason: "is damaged: it has \(change.address) twice; plan again")
             }
             changes.append(change)
         }
-        if let missing = reader.missing { throw Refusal(reason: "is damaged: '\(missing)' is missing or is of the wrong type; plan again") }
     }
 
     /// SHA-256 of the canonical JSON of a plan's document without its member `checksum`.
@@ -76,10 +82,13 @@ package struct PlannedChange: Sendable, Hashable {
     /// What would be run or sent, in words.
     package var steps: [String]
     package var stepsDigest: String
+    /// Keyed hash that tells whether a sensitive value in it has changed; empty where there is none, or no key.
+    package var sensitiveDigest: String
     package var risk: Risk
     package var fingerprint: String
 
-    package init(_ action: Action) {
+    /// - Parameter digestKey: of the file that it is compared with, or goes into.
+    package init(_ action: Action, digestKey: String? = nil) {
         address = action.address
         operation = action.operation
         fields = action.fields.map {
@@ -87,53 +96,57 @@ package struct PlannedChange: Sendable, Hashable {
         }
         steps = action.steps.map(\.summary)
         stepsDigest = action.stepsDigest
+        sensitiveDigest = digestKey.map(action.sensitiveDigest) ?? ""
         risk = action.risk
         fingerprint = action.fingerprint
     }
 
-    fileprivate init?(_ reader: inout Reader) {
-        let parts = reader.text("address").split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false)
-        guard parts.count == 2, let operation = Action.Operation(rawValue: reader.text("action")), let risk = Risk(rawValue: reader.text("risk"))
-        else { return nil }
+    fileprivate init(_ reader: Reader) throws(SavedPlan.Refusal) {
+        let parts = try reader.text("address").split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false)
+        guard parts.count == 2 else { throw Reader.damaged("address") }
         address = ResourceAddress(target: String(parts[0]), resource: String(parts[1]))
+        guard let operation = Action.Operation(rawValue: try reader.text("action")) else { throw Reader.damaged("action") }
+        guard let risk = Risk(rawValue: try reader.text("risk")) else { throw Reader.damaged("risk") }
         self.operation = operation
         self.risk = risk
-        fields = reader.list("fields").compactMap { field in
-            var field = field
-            let path = field.text("path")
-            return field.missing == nil ? field.difference(path) : nil
-        }
-        steps = reader.list("steps").compactMap { $0.text() }
-        stepsDigest = reader.text("stepsDigest")
-        fingerprint = reader.text("fingerprint")
-        guard reader.missing == nil, fields.count == reader.list("fields").count, steps.count == reader.list("steps").count else { return nil }
+        fields = []
+        for field in try reader.list("fields") { fields.append(try field.difference()) }
+        steps = try reader.texts("steps")
+        stepsDigest = try reader.text("stepsDigest")
+        sensitiveDigest = try reader.text("sensitiveDigest")
+        fingerprint = try reader.text("fingerprint")
     }
 }
 
-/// Takes members out of a document and remembers the first that is not as it should be.
+/// Takes members out of a document, each of which has to be there and of its type.
 private struct Reader {
     private let value: Value
-    private(set) var missing: String?
 
     init(_ value: Value) { self.value = value }
 
-    func difference(_ path: String) -> FieldDifference {
-        FieldDifference(path: path, observed: value["observed"]?.unlessNull, desired: value["desired"]?.unlessNull)
+    static func damaged(_ member: String) -> SavedPlan.Refusal {
+        SavedPlan.Refusal(reason: "is damaged: '\(member)' is missing or not as it should be; plan again")
     }
 
-    /// The value itself, where it is text.
-    func text() -> String? { value.stringValue }
-
-    mutating func text(_ name: String) -> String {
-        if let text = value[name]?.stringValue { return text }
-        missing = missing ?? name
-        return ""
+    func difference() throws(SavedPlan.Refusal) -> FieldDifference {
+        FieldDifference(path: try text("path"), observed: value["observed"]?.unlessNull, desired: value["desired"]?.unlessNull)
     }
 
-    mutating func list(_ name: String) -> [Reader] {
-        if let elements = value[name]?.arrayValue { return elements.map(Reader.init) }
-        missing = missing ?? name
-        return []
+    func text(_ name: String) throws(SavedPlan.Refusal) -> String {
+        guard let text = value[name]?.stringValue else { throw Self.damaged(name) }
+        return text
+    }
+
+    func texts(_ name: String) throws(SavedPlan.Refusal) -> [String] {
+        guard let elements = value[name]?.arrayValue else { throw Self.damaged(name) }
+        let texts = elements.compactMap(\.stringValue)
+        guard texts.count == elements.count else { throw Self.damaged(name) }
+        return texts
+    }
+
+    func list(_ name: String) throws(SavedPlan.Refusal) -> [Reader] {
+        guard let elements = value[name]?.arrayValue else { throw Self.damaged(name) }
+        return elements.map(Reader.init)
     }
 }
 
@@ -149,5 +162,6 @@ extension Value {
         }
     }
 
-    fileprivate var unlessNull: Value? { self == .null ? nil : self }
+    /// JSON has one word for "nothing there". A plain nil would be the value null here.
+    fileprivate var unlessNull: Value? { self == .null ? Value?.none : .some(self) }
 }

@@ -3,8 +3,13 @@ import ResourceModel
 package import Values
 
 extension Plan {
-    /// The plan as scripts read it, and as `--out` keeps it; `formatVersion` "1" of the contract, which changes only by adding.
-    package var document: Value {
+    /// The plan as scripts read it; `formatVersion` "1" of the contract, which changes only by adding.
+    package var document: Value { document(digestKey: nil) }
+
+    /// The same as `--out` keeps it.
+    ///
+    /// - Parameter digestKey: A random text of its own for each file.
+    package func document(digestKey: String?) -> Value {
         var document: Value = [
             "formatVersion": .string(SavedPlan.formatVersion),
             "planID": .string(planID),
@@ -19,11 +24,12 @@ extension Plan {
                 "create": .int(Int64(summary.create)), "update": .int(Int64(summary.update)), "delete": .int(Int64(summary.delete)),
                 "unchanged": .int(Int64(summary.unchanged)), "problems": .int(Int64(summary.problems)),
             ],
-            "changes": .array(actions.map(\.document)),
+            "changes": .array(actions.map { $0.document(digestKey: digestKey) }),
             "unchanged": .array(unchanged.map { ["address": .string($0.description)] }),
             "problems": .array(problems.map(\.document)),
             "notes": .array(notes.map(Value.string)),
         ]
+        if let digestKey { document["digestKey"] = .string(digestKey) }
         document = document.asRead
         document["checksum"] = .string(SavedPlan.checksum(of: document))
         return document
@@ -31,8 +37,8 @@ extension Plan {
 }
 
 extension Action {
-    fileprivate var document: Value {
-        [
+    fileprivate func document(digestKey: String?) -> Value {
+        var document: Value = [
             "address": .string(address.description),
             "kind": .string(kind),
             "target": .string(address.target),
@@ -45,6 +51,8 @@ extension Action {
             "fingerprint": .string(fingerprint),
             "dependsOn": .array(dependsOn.map { .string($0.description) }),
         ]
+        if let digestKey { document["sensitiveDigest"] = .string(PlannedChange(self, digestKey: digestKey).sensitiveDigest) }
+        return document
     }
 }
 
