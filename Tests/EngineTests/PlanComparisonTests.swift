@@ -42,7 +42,7 @@ struct PlanComparisonTests {
         Case(
             name: "fingerprint",
             change: { $0.actions[1].fingerprint = "other" },
-            stale: ["a/S/2 what it was planned from has changed"],
+            stale: ["a/S/2 what is live there has changed since"],
             identical: ["a/S/1", "b/S/1"]
         ),
         Case(
@@ -107,7 +107,7 @@ struct PlanComparisonTests {
                 $0.identities["a"] = nil
                 $0.problems = [Problem(target: "a", status: .unreachable, message: "no route")]
             },
-            stale: ["a/S/1 a is unreachable: no route", "a/S/2 a is unreachable: no route"],
+            stale: ["a/S/1 a is unreachable, so it could not be observed", "a/S/2 a is unreachable, so it could not be observed"],
             identical: ["b/S/1"]
         ),
         Case(
@@ -126,8 +126,10 @@ struct PlanComparisonTests {
                 $0.unchanged.append($0.actions.remove(at: 1).address)
             },
             stale: [
-                "a/S/1 another machine answers to the name a than the one the plan was made for",
-                "a/S/2 another machine answers to the name a than the one the plan was made for",
+                "a/S/1 another machine answers to the name a than the one the plan was made for: "
+                    + "its host key, its machine-id or, of a cluster, its UID is another",
+                "a/S/2 another machine answers to the name a than the one the plan was made for: "
+                    + "its host key, its machine-id or, of a cluster, its UID is another",
             ],
             identical: ["b/S/1"]
         ),
@@ -173,9 +175,9 @@ struct PlanComparisonTests {
         #expect(
             compare(saved, with: now).text(style: Style(isColoured: false)) == #"""
                 Stale: planned, and no longer what would be done
-                  ≠ a/S/2: what it was planned from has changed
-                      - x: 1 → 2
+                  ≠ a/S/2: what is live there has changed since
                         update
+                      - x: 1 → 2
                       + x: 5 → 2
                         $ set x 2
 
@@ -262,7 +264,7 @@ struct PlanComparisonTests {
         #expect(
             events.withLock { $0 }.map { $0.document.lineJSON } == [
                 #"{"address":"a/S/2","message":"update","type":"planned"}"#,
-                #"{"address":"a/S/2","message":"what it was planned from has changed","type":"stale"}"#,
+                #"{"address":"a/S/2","message":"what is live there has changed since","type":"stale"}"#,
                 #"{"address":"a/S/1","message":"update","type":"planned"}"#,
                 #"{"address":"a/S/1","message":"nothing is run, since other actions of the plan are stale","type":"skipped"}"#,
                 #"{"address":"b/S/1","message":"update","type":"planned"}"#,

@@ -168,20 +168,20 @@ struct ApplyCommand: AsyncParsableCommand {
 
     /// Ends an apply of a plan of which something is stale.
     private func refuse(_ comparison: PlanComparison, _ plan: Plan, differences: String, terminal: Terminal) throws {
-        if output == .text { terminal.write(differences) } else { terminal.writeError(differences) }
+        let style = output == .text ? terminal.output : terminal.errors
+        let text = differences + (plan.problems.isEmpty ? "" : "\n\(plan.problemsText(style: style))\n")
+        if output == .text { terminal.write(text) } else { terminal.writeError(text) }
         let show = reporter(terminal)
         _ = refuseStale(comparison, plan: plan) { event in
             // The diff has said it of each.
             if case .skipped = event, output == .text { return }
             show(event)
         }
-        let all = comparison.stale.count + comparison.unneeded.count + comparison.identical.count
-        let rest = comparison.identical.count
+        let (stale, rest) = (comparison.stale.count, comparison.identical.count)
+        let all = stale + comparison.unneeded.count + rest
+        let what = all == 1 ? "the plan's only change is" : "\(stale) of the plan's \(all) changes \(stale == 1 ? "is" : "are")"
         let others = rest == 0 ? "" : ", or give --on-stale skip to run the \(rest == 1 ? "one that is" : "\(rest) that are") as planned"
-        terminal.writeError(
-            "\n\(terminal.errors.errorWord): \(comparison.stale.count) of the plan's \(all == 1 ? "1 change is" : "\(all) changes are") stale; "
-                + "nothing was changed\n    Plan again and look at what is new\(others).\n"
-        )
+        terminal.writeError("\n\(terminal.errors.errorWord): \(what) stale; nothing was changed\n    Plan again and look at what is new\(others).\n")
         throw ExitCode(1)
     }
 

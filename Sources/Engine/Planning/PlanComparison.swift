@@ -73,7 +73,7 @@ extension PlannedChange {
     fileprivate func difference(from now: PlannedChange) -> String? {
         func desired(_ change: PlannedChange) -> [[Value]] { change.fields.map { [.string($0.path), $0.desired ?? .null] } }
         if operation != now.operation { return "was planned as \(operation.rawValue), would now be \(now.operation.rawValue)" }
-        if fingerprint != now.fingerprint { return "what it was planned from has changed" }
+        if fingerprint != now.fingerprint { return "what is live there has changed since" }
         if desired(self) != desired(now) { return "other fields would be changed now" }
         if steps != now.steps || stepsDigest != now.stepsDigest { return "other steps would be run now" }
         if sensitiveDigest != now.sensitiveDigest { return "a sensitive value that is part of it has changed" }
@@ -96,11 +96,14 @@ private struct NewWorld {
 
     func otherMachine(at target: String, saved: SavedPlan) -> String? {
         guard let now = identities[target] else {
+            // The problem itself is told once, with all others of the new plan.
             guard let problem = problems[target]?.first(where: { $0.address == nil }) else { return "\(target) could not be observed" }
-            return "\(target) is \(problem.status.rawValue): \(problem.message)"
+            return "\(target) is \(problem.status.rawValue), so it could not be observed"
         }
         guard let before = saved.identities[target] else { return "the plan does not say for which machine named \(target) it was made" }
-        return before == now ? nil : "another machine answers to the name \(target) than the one the plan was made for"
+        if before == now { return nil }
+        return "another machine answers to the name \(target) than the one the plan was made for: "
+            + "its host key, its machine-id or, of a cluster, its UID is another"
     }
 
     /// Why it is not known that the address is as declared; nil: it is.

@@ -16,7 +16,7 @@ extension PlanComparison {
         }
         if !unplanned.isEmpty {
             let lines = unplanned.map { action in
-                (["  ? \(Escaping.shown(action.address.description))"] + PlannedChange(action).lines.map { "        \($0)" })
+                (["  ? \(Escaping.shown(action.address.description))"] + PlannedChange(action).facts.flatMap(\.self).map { "        \($0)" })
                     .joined(separator: "\n")
             }
             sections.append((["Not part of the plan, so not run: plan again to see it in full"] + lines).joined(separator: "\n"))
@@ -29,21 +29,25 @@ extension PlanComparison.Stale {
     fileprivate func text(style: Style) -> String {
         let heading =
             "  \(style.red("≠")) \(style.bold(Escaping.shown(planned.address.description))): \(Escaping.lines(reason, indent: "      "))"
-        let before = planned.lines
-        let after = now.map { PlannedChange($0).lines } ?? []
+        let before = planned.facts
+        let after = now.map { PlannedChange($0).facts } ?? []
         var lines = [heading]
-        lines += before.filter { !after.contains($0) }.map { "      \(style.red("- \($0)"))" }
-        lines += after.map { before.contains($0) ? "        \($0)" : "      \(style.green("+ \($0)"))" }
+        for (index, facts) in before.enumerated() {
+            let new = after.isEmpty ? [] : after[index]
+            lines += facts.filter { !new.contains($0) }.map { "      \(style.red("- \($0)"))" }
+            lines += new.map { facts.contains($0) ? "        \($0)" : "      \(style.green("+ \($0)"))" }
+        }
         return lines.joined(separator: "\n")
     }
 }
 
 extension PlannedChange {
-    /// What it does, a line a fact, escaped.
-    fileprivate var lines: [String] {
-        var lines = [operation.rawValue + (risk == .none ? "" : " (\(risk.rawValue))")]
-        lines += fields.map { "\(Escaping.shown($0.path)): \($0.observed.text) → \($0.desired.text)" }
-        lines += steps.map { "$ \(Escaping.shown($0))" }
-        return lines
+    /// What it does, a line a fact, escaped: the operation, the fields, the steps.
+    fileprivate var facts: [[String]] {
+        [
+            [operation.rawValue + (risk == .none ? "" : " (\(risk.rawValue))")],
+            fields.map { "\(Escaping.shown($0.path)): \($0.observed.text) → \($0.desired.text)" },
+            steps.map { "$ \(Escaping.shown($0))" },
+        ]
     }
 }
