@@ -12,7 +12,10 @@ struct CommandLineTests {
 
     @Test(arguments: [
         ["plans"], ["plan", "--output", "xml"], ["plan", "--concurrency", "0"], ["plan", "--timeout", "soon"], ["apply", "--output", "json"],
-        ["validate", "--nonsense"], ["plan", "a", "b"],
+        ["validate", "--nonsense"], ["plan", "a", "b"], ["plan", "--out", "plan"], ["apply", "--max-unavailable", "0"],
+        ["apply", "--max-unavailable", "101%"], ["apply", "--max-unavailable", "-3"], ["apply", "--canary", "0"], ["apply", "--max-failures", "-1"],
+        ["apply", "--on-stale", "skip"], ["apply", "p.json", "--on-stale", "force"], ["apply", "p.json", "--target", "a"],
+        ["apply", "--source", "a"],
     ])
     func wrongUsageIs64(arguments: [String]) async throws {
         let outcome = try await run([plumb] + arguments)

@@ -14,6 +14,8 @@ final class World: Sendable {
     struct State: Sendable {
         var settings: [String: [String: Int]] = [:]
         var dead: Set<String> = []
+        /// Other machines have taken their names.
+        var replaced: Set<String> = []
         /// Addresses whose step reports success and changes nothing.
         var liars: Set<String> = []
         /// Addresses whose step fails.
@@ -35,7 +37,12 @@ final class World: Sendable {
             }
             let lines = (state.settings[target.name] ?? [:]).sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }
             let output = SectionOutput(status: 0, output: lines.joined(separator: "\n"))
-            return .observed(TargetFacts(identity: "machine \(target.name)", facts: .host([Self.section: output])))
+            return .observed(
+                TargetFacts(
+                    identity: "\(state.replaced.contains(target.name) ? "other" : "") machine \(target.name)",
+                    facts: .host([Self.section: output])
+                )
+            )
         }
     }
 

@@ -1,11 +1,8 @@
 import Applying
 import ArgumentParser
-@preconcurrency import Dispatch
-import Foundation
 import Planning
 import Reporting
 import ResourceModel
-import Synchronization
 
 struct ApplyCommand: AsyncParsableCommand {
     enum Format: String, ExpressibleByArgument, CaseIterable {
@@ -18,15 +15,39 @@ struct ApplyCommand: AsyncParsableCommand {
         abstract: "Plan, ask, and end the differences.",
         discussion: """
             Every action that does not depend on a problem is carried out, then observed again: only what is live as declared has succeeded.
-            Exit status: 0 only when everything the specs declare is so at the end; else 1.
+
+            A plan that 'plumb plan --out FILE.json' wrote is never carried out from the file: its specs are read again, everything is observed and
+            planned anew, and only actions that are the same in both are run. Others are stale: they are shown and not run. What is new is listed
+            and left alone. The plan can be applied on another machine that has the same specs, if need be with --source.
+
+            Interrupted once, it finishes what is under way and says what is left; twice, it stops at once. Either way, apply again to go on.
+            Exit status: 0 only when everything the specs declare is so at the end; else 1; 130 when interrupted twice.
             """
     )
 
-    @Argument(help: "A folder of YAML files, or one file.")
+    @Argument(help: "A folder of YAML files, one file, or a plan (*.json).")
     var source = Source.defaultPath
 
     @Flag(help: "Don't ask.")
     var yes = false
+
+    @Option(
+        name: .customLong("on-stale"),
+        help: ArgumentHelp(
+            "With a plan, where some of it is stale: stop, and run nothing, or skip what is stale (default: stop).",
+            valueName: "policy"
+        )
+    )
+    var onStale: StalePolicy?
+
+    @Option(
+        name: .customLong("source"),
+        help: ArgumentHelp(
+            "With a plan, where its specs are here, if not in the place that it names (relative to the current directory).",
+            valueName: "folder-or-file"
+        )
+    )
+    var specs: String?
 
     @Option(
         help: ArgumentHelp(
@@ -48,9 +69,21 @@ struct ApplyCommand: AsyncParsableCommand {
     @Option(help: ArgumentHelp("text or jsonl.", valueName: "format"))
     var output = Format.text
 
+    @OptionGroup var budget: BudgetOptions
+
     @OptionGroup var options: SharedOptions
 
     func validate() throws {
+        if PlanFile.isNamed(source) {
+            guard options.targets.isEmpty else {
+                throw ValidationError("--target can't be given with a plan: it holds what it was narrowed to. Plan again with --target.")
+            }
+        } else {
+            guard onStale == nil else { throw ValidationError("--on-stale needs a plan: only what was planned before can be stale.") }
+            guard specs == nil else {
+                throw ValidationError("--source says where the specs of a plan are; '\(source)' is no plan (*.json). Give the specs alone.")
+            }
+        }
         guard (.seconds(1) ... .seconds(3600)).contains(confirmTimeout.value) else {
             throw ValidationError("--confirm-timeout must be from 1s to 1h, not \(confirmTimeout).")
         }
@@ -58,13 +91,26 @@ struct ApplyCommand: AsyncParsableCommand {
 
     func run() async throws {
         let terminal = Terminal(plain: options.noColor)
-        let session = try Session(source: source, options: options, confirmTimeout: confirmTimeout.value, terminal: terminal)
+        let saved = PlanFile.isNamed(source) ? try PlanFile.read(source, terminal: terminal) : nil
+        let session: Session
+        if let saved {
+            session = try Session(of: saved, at: specs ?? saved.source, options: options, confirmTimeout: confirmTimeout.value, terminal: terminal)
+        } else {
+            session = try Session(
+                source: source,
+                selection: options.selection,
+                options: options,
+                confirmTimeout: confirmTimeout.value,
+                terminal: terminal
+            )
+        }
         do {
             // Before anything is looked at: what is planned under the lock is still so when it is carried out.
             let record = try await ApplyRecord.open(source: source, options: options, terminal: terminal)
             defer { record.close() }
             let plan = await session.plan()
-            try await apply(plan, in: session, record: record, terminal: terminal)
+            let comparison = saved.map { compare($0, with: plan) }
+            try await apply(plan, comparison, in: session, record: record, terminal: terminal)
             await session.close()
         } catch {
             await session.close()
@@ -72,39 +118,89 @@ struct ApplyCommand: AsyncParsableCommand {
         }
     }
 
-    private func apply(_ plan: Plan, in session: Session, record: ApplyRecord, terminal: Terminal) async throws {
-        let text = plan.text(style: output == .text ? terminal.output : terminal.errors, showsSteps: options.verbose)
+    private func apply(
+        _ found: Plan,
+        _ comparison: PlanComparison?,
+        in session: Session,
+        record: ApplyRecord,
+        terminal: Terminal
+    ) async throws {
+        let style = output == .text ? terminal.output : terminal.errors
+        let differences = comparison?.text(style: style) ?? ""
+        let show = reporter(terminal)
+        if let comparison, !comparison.stale.isEmpty, onStale != .skip {
+            try refuse(comparison, found, differences: differences, terminal: terminal)
+        }
+        var plan = found
+        if let comparison { plan.actions = comparison.identical }
+        let text = differences + (differences.isEmpty ? "" : "\n") + plan.text(style: style, showsSteps: options.verbose)
         if output == .text { terminal.write(text) }
-
         if plan.actions.isEmpty {
-            var summary = ApplySummary()
-            summary.problems = plan.problems.count
-            if output == .jsonl { terminal.write(ApplyEvent.summary(summary).document.lineJSON + "\n") }
-            if !summary.isComplete { throw ExitCode(1) }
+            try finish(plan, comparison, report: show)
             return
         }
         if !yes { try confirm(plan, text: text, terminal: terminal) }
 
-        try await record.begin(plan)
         let interruption = Interruption(terminal: terminal)
         defer { interruption.end() }
-        let format = output
+        try await record.begin(plan)
         let report: @Sendable (ApplyEvent) -> Void = { event in
-            switch format {
-            case .jsonl: terminal.write(event.document.lineJSON + "\n")
-            case .text: if let line = event.text(style: terminal.output) { terminal.write(line + "\n") }
-            }
+            interruption.follow(event)
+            show(event)
         }
         let summary = await session.apply(
             plan,
             record: record,
+            budget: budget.budget(hosts: session.hostCount),
+            counted: comparison.map { reportUnrun($0, report: report) } ?? ApplySummary(),
             wait: wait?.value,
             isInterrupted: { interruption.isRequested },
             report: report
         )
         let isRecorded = await record.end(summary)
         if output == .text, !plan.problems.isEmpty { terminal.write("\n" + plan.problemsText(style: terminal.output) + "\n") }
+        if interruption.isRequested, summary.skipped > 0 {
+            let count = summary.skipped == 1 ? "1 change was" : "\(summary.skipped) changes were"
+            terminal.writeError("\nInterrupted: \(count) not made. To go on, apply again: everything is observed anew.\n")
+        }
         if !summary.isComplete || !isRecorded { throw ExitCode(1) }
+    }
+
+    /// Ends an apply of a plan of which something is stale.
+    private func refuse(_ comparison: PlanComparison, _ plan: Plan, differences: String, terminal: Terminal) throws {
+        let style = output == .text ? terminal.output : terminal.errors
+        let text = differences + (plan.problems.isEmpty ? "" : "\n\(plan.problemsText(style: style))\n")
+        if output == .text { terminal.write(text) } else { terminal.writeError(text) }
+        let show = reporter(terminal)
+        _ = refuseStale(comparison, plan: plan) { event in
+            // The diff has said it of each.
+            if case .skipped = event, output == .text { return }
+            show(event)
+        }
+        let (stale, rest) = (comparison.stale.count, comparison.identical.count)
+        let all = stale + comparison.unneeded.count + rest
+        let what = all == 1 ? "the plan's only change is" : "\(stale) of the plan's \(all) changes \(stale == 1 ? "is" : "are")"
+        let others = rest == 0 ? "" : ", or give --on-stale skip to run the \(rest == 1 ? "one that is" : "\(rest) that are") as planned"
+        terminal.writeError("\n\(terminal.errors.errorWord): \(what) stale; nothing was changed\n    Plan again and look at what is new\(others).\n")
+        throw ExitCode(1)
+    }
+
+    /// Ends an apply that has nothing to run.
+    private func finish(_ plan: Plan, _ comparison: PlanComparison?, report: (ApplyEvent) -> Void) throws {
+        var summary = comparison.map { reportUnrun($0, report: report) } ?? ApplySummary()
+        summary.problems = plan.problems.count
+        if output == .jsonl || comparison != nil { report(.summary(summary)) }
+        if !summary.isComplete { throw ExitCode(1) }
+    }
+
+    private func reporter(_ terminal: Terminal) -> @Sendable (ApplyEvent) -> Void {
+        let format = output
+        return { event in
+            switch format {
+            case .jsonl: terminal.write(event.document.lineJSON + "\n")
+            case .text: if let line = event.text(style: terminal.output) { terminal.write(line + "\n") }
+            }
+        }
     }
 
     private func confirm(_ plan: Plan, text: String, terminal: Terminal) throws {
@@ -124,33 +220,4 @@ struct ApplyCommand: AsyncParsableCommand {
     }
 }
 
-/// The first Ctrl-C ends an apply in good order: what runs is finished and observed, nothing new is started. The second ends the process.
-private final class Interruption: Sendable {
-    private let requested = Atomic(false)
-    private let sources: [any DispatchSourceSignal]
-
-    init(terminal: Terminal) {
-        let queue = DispatchQueue(label: "plumb.signals")
-        sources = [SIGINT, SIGTERM].map { signal(of: $0, queue: queue) }
-        for source in sources {
-            source.setEventHandler { [weak self] in
-                guard let self else { return }
-                if self.requested.exchange(true, ordering: .relaxed) { _exit(130) }
-                terminal.writeError("\nfinishing what is under way; interrupt again to stop at once\n")
-            }
-            source.resume()
-        }
-    }
-
-    var isRequested: Bool { requested.load(ordering: .relaxed) }
-
-    func end() {
-        for source in sources { source.cancel() }
-        for number in [SIGINT, SIGTERM] { Foundation.signal(number, SIG_DFL) }
-    }
-}
-
-private func signal(of number: Int32, queue: DispatchQueue) -> any DispatchSourceSignal {
-    Foundation.signal(number, SIG_IGN)
-    return DispatchSource.makeSignalSource(signal: number, queue: queue)
-}
+extension StalePolicy: ExpressibleByArgument {}

@@ -1,5 +1,4 @@
 import ArgumentParser
-import Foundation
 import Planning
 import Reporting
 import ResourceModel
@@ -17,6 +16,9 @@ struct PlanCommand: AsyncParsableCommand {
         discussion: """
             Exit status: 0 done; 1 the specs are wrong or something could not be read; with --detailed-exitcode 2 where all was read and
             something differs.
+
+            A plan kept with --out FILE.json is what 'plumb apply FILE.json' compares with: it runs what it would do anyway and what was planned, and
+            nothing else. The file holds no sensitive value, but whoever can read it can try guesses on their keyed hashes: it is yours alone (0600).
             """
     )
 
@@ -26,7 +28,7 @@ struct PlanCommand: AsyncParsableCommand {
     @Option(help: ArgumentHelp("text, json or markdown.", valueName: "format"))
     var output = Format.text
 
-    @Option(help: ArgumentHelp("Write the plan to this file as JSON as well (mode 0600).", valueName: "file"))
+    @Option(help: ArgumentHelp("Write the plan to this file as JSON as well (mode 0600), for 'plumb apply FILE.json'.", valueName: "file"))
     var out: String?
 
     @Flag(name: .customLong("detailed-exitcode"), help: "Exit with 2 where something differs.")
@@ -34,9 +36,15 @@ struct PlanCommand: AsyncParsableCommand {
 
     @OptionGroup var options: SharedOptions
 
+    func validate() throws {
+        if let out, !PlanFile.isNamed(out) {
+            throw ValidationError("--out needs a name that ends in .json, not '\(out)': that is how 'plumb apply' knows a plan from specs.")
+        }
+    }
+
     func run() async throws {
         let terminal = Terminal(plain: options.noColor)
-        let session = try Session(source: source, options: options, terminal: terminal)
+        let session = try Session(source: source, selection: options.selection, options: options, terminal: terminal)
         let plan = await session.plan()
         await session.close()
 
@@ -49,27 +57,5 @@ struct PlanCommand: AsyncParsableCommand {
 
         if plan.problems.contains(where: { $0.status.preventsReading }) { throw ExitCode(1) }
         if detailedExitCode, !plan.actions.isEmpty || !plan.problems.isEmpty { throw ExitCode(2) }
-    }
-}
-
-enum PlanFile {
-    /// Written beside its name and moved there, so that a reader finds the whole plan or none.
-    static func write(_ plan: Plan, to path: String, terminal: Terminal) throws {
-        let url = URL(fileURLWithPath: path)
-        let draft = url.deletingLastPathComponent().appendingPathComponent(".\(url.lastPathComponent).\(ProcessInfo.processInfo.processIdentifier)")
-        do {
-            guard
-                FileManager.default.createFile(
-                    atPath: draft.path,
-                    contents: Data(plan.document.prettyJSON.utf8),
-                    attributes: [.posixPermissions: 0o600]
-                )
-            else { throw CocoaError(.fileWriteNoPermission) }
-            guard rename(draft.path, url.path) == 0 else { throw CocoaError(.fileWriteUnknown) }
-        } catch {
-            try? FileManager.default.removeItem(at: draft)
-            terminal.writeError("error: the plan can't be written to \(Escaping.shown(path)): \(Escaping.shown("\(error.localizedDescription)"))\n")
-            throw ExitCode(1)
-        }
     }
 }

@@ -1,5 +1,6 @@
 import Applying
 import ArgumentParser
+import Foundation
 import Planning
 import Reconciling
 import Reporting
@@ -16,9 +17,8 @@ struct Session {
     ///
     /// - Parameter confirmTimeout: How long a change that may cut the connection may take to be confirmed; nil: nothing is changed in this run.
     /// - Throws: exit status 1, after every mistake was printed.
-    init(source: String, options: SharedOptions, confirmTimeout: Duration? = nil, terminal: Terminal) throws {
+    init(source: String, selection: Selection, options: SharedOptions, confirmTimeout: Duration? = nil, terminal: Terminal) throws {
         let desired = try Source.load(source, contextIsGiven: options.context != nil || Source.isInPod, terminal: terminal)
-        let selection = options.selection
         let unmatched = selection.unmatched(in: desired)
         if !unmatched.isEmpty {
             let targets = desired.targets.map(\.name)
@@ -36,6 +36,40 @@ struct Session {
         self.terminal = terminal
     }
 
+    /// The specs of a saved plan, where they are still the same.
+    ///
+    /// - Parameter source: Where they are here.
+    /// - Throws: exit status 1, after the reason was printed. Nothing is contacted.
+    init(of saved: SavedPlan, at source: String, options: SharedOptions, confirmTimeout: Duration, terminal: Terminal) throws {
+        func refuse(_ message: String, _ fix: String) -> any Error {
+            terminal.writeError("\(terminal.errors.errorWord): \(Escaping.shown(message))\n    \(Escaping.shown(fix)) Nothing was contacted.\n")
+            return ExitCode(1)
+        }
+        if saved.revision == nil, !FileManager.default.fileExists(atPath: source) {
+            let place = source.hasPrefix("/") ? "" : " in \(FileManager.default.currentDirectoryPath)"
+            throw refuse(
+                "the plan is of the specs in '\(saved.source)', and there is no '\(source)'\(place)",
+                "Say where they are here: --source FOLDER."
+            )
+        }
+        try self.init(
+            source: source,
+            selection: Selection(saved.selection.map(AddressGlob.init)),
+            options: options,
+            confirmTimeout: confirmTimeout,
+            terminal: terminal
+        )
+        guard pass.desired.contentHash == saved.contentHash else {
+            throw refuse(
+                "the specs in '\(source)' are not those that the plan was made of",
+                "A plan holds for exactly these files: bring them back, say with --source where they are, or plan again."
+            )
+        }
+    }
+
+    /// How many hosts the specs have, in the plan or not.
+    var hostCount: Int { pass.desired.targets.count { if case .host = $0 { true } else { false } } }
+
     /// Asks all targets that are meant and plans, with a line of progress on stderr.
     func plan() async -> Plan {
         var progress = ProgressLine(targets: pass.observedPart.resourcesByTarget().map { $0.0.name }, terminal: terminal)
@@ -50,6 +84,8 @@ struct Session {
     func apply(
         _ plan: Plan,
         record: ApplyRecord,
+        budget: ApplyBudget,
+        counted: ApplySummary,
         wait: Duration?,
         isInterrupted: @escaping @Sendable () -> Bool,
         report: @escaping @Sendable (ApplyEvent) -> Void
@@ -62,7 +98,7 @@ struct Session {
             desired: pass.desired,
             kinds: pass.kinds,
             collaborators: collaborators,
-            options: ApplyOptions(concurrency: concurrency, wait: wait, isInterrupted: isInterrupted),
+            options: ApplyOptions(concurrency: concurrency, budget: budget, counted: counted, wait: wait, isInterrupted: isInterrupted),
             report: report
         )
     }

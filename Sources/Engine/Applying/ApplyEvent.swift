@@ -9,6 +9,12 @@ package enum ApplyEvent: Sendable, Hashable {
     case skipped(ResourceAddress, String)
     /// It was changed and taken back, and that was seen. Never a success.
     case rolledBack(ResourceAddress, String)
+    /// Of a saved plan, and no longer what would be done.
+    case stale(ResourceAddress, String)
+    /// Of a saved plan, and so already.
+    case unneeded(ResourceAddress)
+    /// Would be done, and is not part of the saved plan.
+    case unplanned(ResourceAddress, String)
     case summary(ApplySummary)
 }
 
@@ -19,13 +25,17 @@ package struct ApplySummary: Sendable, Hashable, Codable {
     package var skipped = 0
     package var stale = 0
     package var rolledBack = 0
+    /// Of a saved plan: so already. Not counted as planned.
+    package var unneeded = 0
+    /// What differs and is not part of the saved plan. Not counted as planned.
+    package var unplanned = 0
     /// Problems of the plan: what is desired and was not so much as tried.
     package var problems = 0
 
     package init() {}
 
     /// Everything desired is now so.
-    package var isComplete: Bool { failed == 0 && skipped == 0 && stale == 0 && rolledBack == 0 && problems == 0 }
+    package var isComplete: Bool { failed == 0 && skipped == 0 && stale == 0 && rolledBack == 0 && unplanned == 0 && problems == 0 }
 }
 
 /// How one action ended.

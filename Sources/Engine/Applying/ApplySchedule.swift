@@ -4,7 +4,7 @@ package import ResourceModel
 /// Which actions may run now. A plain value without a clock or a connection; `apply` carries out what it says.
 ///
 /// - Guarantees: one batch a target at a time; an action runs only after all it depends on succeeded; what depends on a failure is
-///   skipped, everything else goes on; phases of one target keep their order.
+///   skipped, everything else goes on unless the budget says otherwise; phases of one target keep their order.
 package struct ApplySchedule: Sendable {
     /// Actions of one target that run one after another and are verified together.
     package struct Batch: Sendable, Hashable {
@@ -21,20 +21,31 @@ package struct ApplySchedule: Sendable {
 
     private let actions: [Action]
     private let limit: Int
+    private let budget: ApplyBudget
+    private let hosts: Set<String>
     private var states: [State]
     private var indices: [ResourceAddress: Int] = [:]
     private var pendingByTarget: [String: [Int]] = [:]
     private var runningTargets: Set<String> = []
+    private var startedTargets: Set<String> = []
+    private var failures = 0
+    /// While the canaries run.
+    private var canary: CanaryStage?
 
-    /// - Parameter limit: how many targets are changed at the same time.
-    package init(_ actions: [Action], limit: Int) {
+    /// - Parameters:
+    ///   - limit: how many targets are changed at the same time.
+    ///   - hosts: the targets that the budget counts.
+    package init(_ actions: [Action], limit: Int, budget: ApplyBudget = ApplyBudget(), hosts: Set<String> = []) {
         self.actions = actions
         self.limit = max(1, limit)
+        self.budget = budget
+        self.hosts = hosts
         states = Array(repeating: .waiting, count: actions.count)
         for (index, action) in actions.enumerated() {
             indices[action.address] = index
             pendingByTarget[action.address.target, default: []].append(index)
         }
+        canary = budget.canary.flatMap { CanaryStage(actions, indices: indices, hosts: hosts, count: $0) }
     }
 
     package var isFinished: Bool { runningTargets.isEmpty && pendingByTarget.isEmpty }
@@ -45,30 +56,50 @@ package struct ApplySchedule: Sendable {
     /// Takes the batches that can start now.
     package mutating func start() -> [Batch] {
         var batches: [Batch] = []
-        for target in pendingByTarget.keys.sorted() where !runningTargets.contains(target) {
+        var unavailable = runningTargets.count { hosts.contains($0) }
+        // Where hosts are rationed, one that was begun is finished before the next is touched.
+        let order = pendingByTarget.keys.filter { !runningTargets.contains($0) }.sorted {
+            (startedTargets.contains($0) ? 0 : 1, $0) < (startedTargets.contains($1) ? 0 : 1, $1)
+        }
+        for target in order {
             guard runningTargets.count < limit else { break }
+            let isHost = hosts.contains(target)
+            if isHost, let most = budget.maxUnavailable, unavailable >= max(1, most) { continue }
             let ready = (pendingByTarget[target] ?? []).filter { index in
-                actions[index].dependsOn.allSatisfy { dependency in indices[dependency].map { states[$0] == .done } ?? true }
+                canary?.admitted.contains(index) != false
+                    && actions[index].dependsOn.allSatisfy { dependency in indices[dependency].map { states[$0] == .done } ?? true }
             }
             guard let phase = ready.map({ actions[$0].phase }).min() else { continue }
-            let batch = ready.filter { actions[$0].phase == phase }
+            var batch = ready.filter { actions[$0].phase == phase }
+            // Each failure has to be known before the next action starts.
+            if budget.maxFailures != nil { batch = Array(batch.prefix(1)) }
             for index in batch { states[index] = .running }
             remove(Set(batch), from: target)
             runningTargets.insert(target)
+            startedTargets.insert(target)
+            if isHost { unavailable += 1 }
             batches.append(Batch(target: target, actions: batch.map { actions[$0] }))
         }
         return batches
     }
 
     /// Takes note of a batch's end and returns the actions that can no longer run, each with the reason.
-    package mutating func finish(_ batch: Batch, failed: Set<ResourceAddress>) -> [(Action, String)] {
+    ///
+    /// - Parameter notRun: actions of the batch that were not begun.
+    package mutating func finish(
+        _ batch: Batch,
+        failed: Set<ResourceAddress>,
+        notRun: Set<ResourceAddress> = []
+    ) -> [(Action, String)] {
         runningTargets.remove(batch.target)
         var newlyFailed: [ResourceAddress] = []
         for action in batch.actions {
             guard let index = indices[action.address] else { continue }
-            states[index] = failed.contains(action.address) ? .failed : .done
-            if failed.contains(action.address) { newlyFailed.append(action.address) }
+            let isLost = failed.contains(action.address) || notRun.contains(action.address)
+            states[index] = isLost ? .failed : .done
+            if isLost { newlyFailed.append(action.address) }
         }
+        failures += failed.count
         var skipped: [(Action, String)] = []
         while let cause = newlyFailed.popLast() {
             for (target, pending) in pendingByTarget.sorted(by: { $0.key < $1.key }) {
@@ -81,14 +112,30 @@ package struct ApplySchedule: Sendable {
                 remove(Set(lost), from: target)
             }
         }
-        return skipped
+        return skipped + enforceBudget()
     }
 
-    /// Gives up everything that has not started and returns it, in the order of the plan.
-    package mutating func abandon() -> [Action] {
-        let lost = pendingByTarget.values.flatMap(\.self).sorted()
+    private mutating func enforceBudget() -> [(Action, String)] {
+        if let most = budget.maxFailures, failures > most {
+            let reason = "not started, since \(failures == 1 ? "1 action" : "\(failures) actions") failed (--max-failures \(most))"
+            return abandon().map { ($0, reason) }
+        }
+        guard let stage = canary else { return [] }
+        if stage.canaries.allSatisfy({ states[$0] == .done }) {
+            canary = nil
+            return []
+        }
+        guard let cause = stage.canaries.first(where: { states[$0] == .failed }) else { return [] }
+        // The other canaries go on; nobody else begins.
+        let reason = "not started, since \(actions[cause].address) of a canary did not succeed (--canary)"
+        return abandon { !stage.admitted.contains($0) }.map { ($0, reason) }
+    }
+
+    /// Gives up what has not started, all of it or what `isLost` names by its place, and returns it in the order of the plan.
+    package mutating func abandon(where isLost: (Int) -> Bool = { _ in true }) -> [Action] {
+        let lost = pendingByTarget.values.flatMap(\.self).filter(isLost).sorted()
         for index in lost { states[index] = .failed }
-        pendingByTarget = [:]
+        for (target, indices) in Dictionary(grouping: lost, by: { actions[$0].address.target }) { remove(Set(indices), from: target) }
         return lost.map { actions[$0] }
     }
 

@@ -48,6 +48,10 @@ package struct ApplyCollaborators: Sendable {
 package struct ApplyOptions: Sendable {
     /// Targets changed at the same time.
     package var concurrency: Int
+    /// How much of the fleet may be touched, and when to stop.
+    package var budget: ApplyBudget
+    /// What the comparison with a saved plan has counted before.
+    package var counted: ApplySummary
     /// How long an object that others depend on may take to become ready.
     package var dependencyReadiness: Duration
     /// With `--wait`: how long every changed object may take to become ready; nil: not waited for.
@@ -57,11 +61,15 @@ package struct ApplyOptions: Sendable {
 
     package init(
         concurrency: Int = 16,
+        budget: ApplyBudget = ApplyBudget(),
+        counted: ApplySummary = ApplySummary(),
         dependencyReadiness: Duration = .seconds(120),
         wait: Duration? = nil,
         isInterrupted: @escaping @Sendable () -> Bool = { false }
     ) {
         self.concurrency = concurrency
+        self.budget = budget
+        self.counted = counted
         self.dependencyReadiness = dependencyReadiness
         self.wait = wait
         self.isInterrupted = isInterrupted
@@ -83,8 +91,8 @@ package func apply(
     options: ApplyOptions,
     report: @escaping @Sendable (ApplyEvent) -> Void
 ) async -> ApplySummary {
-    var summary = ApplySummary()
-    summary.planned = plan.actions.count
+    var summary = options.counted
+    summary.planned += plan.actions.count
     summary.problems = plan.problems.count
     for action in plan.actions { report(.planned(action.address, action.operation.rawValue)) }
 
@@ -97,7 +105,8 @@ package func apply(
         dependedOn: Set(plan.actions.flatMap(\.dependsOn)),
         report: report
     )
-    var schedule = ApplySchedule(plan.actions, limit: options.concurrency)
+    let hosts = Set(desired.targets.compactMap { if case .host(let host) = $0 { host.name } else { nil } })
+    var schedule = ApplySchedule(plan.actions, limit: options.concurrency, budget: options.budget, hosts: hosts)
     let counts = Mutex(summary)
     let planned = Dictionary(grouping: plan.actions, by: \.address.target)
     let ended = Mutex<[String: [(Action, ActionOutcome)]]>([:])
@@ -127,7 +136,7 @@ package func apply(
     await withTaskGroup(of: BatchEnding?.self) { group in
         func startReady() async {
             guard !options.isInterrupted() else {
-                for action in schedule.abandon() { await count(action, .skipped("interrupted before it was started")) }
+                for action in schedule.abandon() { await count(action, .skipped(interrupted)) }
                 return
             }
             for batch in schedule.start() {
@@ -162,13 +171,17 @@ package func apply(
             let batch = ending.batch
             prepared[batch.target] = .some(ending.problem)
             var failed: Set<ResourceAddress> = []
+            var notRun: Set<ResourceAddress> = []
             for action in batch.actions {
                 let outcome = ending.outcomes[action.address] ?? .failed("ended without an outcome; this is a mistake in Plumb, please report it")
                 await count(action, outcome)
-                if case .succeeded = outcome { continue }
-                failed.insert(action.address)
+                switch outcome {
+                case .succeeded: break
+                case .failed, .rolledBack: failed.insert(action.address)
+                case .skipped: notRun.insert(action.address)
+                }
             }
-            for (action, reason) in schedule.finish(batch, failed: failed) { await count(action, .skipped(reason)) }
+            for (action, reason) in schedule.finish(batch, failed: failed, notRun: notRun) { await count(action, .skipped(reason)) }
             await startReady()
             concludeFinished()
         }
@@ -177,6 +190,8 @@ package func apply(
     report(.summary(summary))
     return summary
 }
+
+private let interrupted = "interrupted before it was started"
 
 /// How one batch ended.
 private struct BatchEnding: Sendable {
@@ -201,6 +216,10 @@ struct BatchRun: Sendable {
         var undone: [ResourceAddress: String] = [:]
         var lost: Problem?
         for action in batch.actions {
+            if options.isInterrupted() {
+                outcomes[action.address] = .skipped(interrupted)
+                continue
+            }
             if let lost {
                 // The target is gone: trying the rest would only add time-outs. Nothing of it was started.
                 failures[action.address] = lost

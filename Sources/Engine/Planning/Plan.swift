@@ -6,7 +6,14 @@ package struct Plan: Sendable {
     package var planID: String
     /// The commit of the specs; nil for a folder.
     package var revision: String?
+    /// As the person who planned gave it.
     package var source: String
+    /// Hash of all spec files.
+    package var contentHash: String
+    /// The `--target` patterns that narrowed it; empty: everything.
+    package var selection: [String]
+    /// Of each target that answered, a hash of what makes it the machine or cluster that it is.
+    package var identities: [String: String]
     package var actions: [Action]
     /// What is as declared, in the order of the addresses.
     package var unchanged: [ResourceAddress]
@@ -17,6 +24,9 @@ package struct Plan: Sendable {
         planID: String,
         revision: String?,
         source: String,
+        contentHash: String = "",
+        selection: [String] = [],
+        identities: [String: String] = [:],
         actions: [Action] = [],
         unchanged: [ResourceAddress] = [],
         problems: [Problem] = [],
@@ -25,6 +35,9 @@ package struct Plan: Sendable {
         self.planID = planID
         self.revision = revision
         self.source = source
+        self.contentHash = contentHash
+        self.selection = selection
+        self.identities = identities
         self.actions = actions
         self.unchanged = unchanged
         self.problems = problems

@@ -16,7 +16,8 @@ package func plan(
     source: String
 ) -> Plan {
     let kindsByName = Dictionary(kinds.map { ($0.name, $0) }) { first, _ in first }
-    var plan = Plan(planID: "", revision: revision, source: source, problems: drift.targetProblems, notes: drift.notes)
+    var plan = Plan(planID: "", revision: revision, source: source, contentHash: contentHash, problems: drift.targetProblems, notes: drift.notes)
+    plan.identities = drift.identities.mapValues { SHA256.hex([$0]) }
     var candidates: [Action] = []
     var hash = SHA256()
     hash.update(lines: [revision ?? "", contentHash])
@@ -145,21 +146,4 @@ private struct ReadyCandidate: Comparable {
     var index: Int
 
     static func < (a: Self, b: Self) -> Bool { (a.phase, a.address) < (b.phase, b.address) }
-}
-
-extension SHA256 {
-    fileprivate mutating func update(lines: [String]) {
-        for line in lines {
-            // The length in front keeps ["ab", "c"] apart from ["a", "bc"].
-            update(data: Array("\(line.utf8.count):\(line)\n".utf8))
-        }
-    }
-
-    fileprivate var hex: String { finalize().map { byte in (byte < 16 ? "0" : "") + String(byte, radix: 16) }.joined() }
-
-    fileprivate static func hex(_ lines: [String]) -> String {
-        var hash = SHA256()
-        hash.update(lines: lines)
-        return hash.hex
-    }
 }

@@ -49,6 +49,8 @@ package struct Pass: Sendable {
     /// Plans from what was observed already. Synchronous and deterministic.
     package func plan(_ part: DesiredState, observed: ObservedState) -> Plan {
         let drift = selection.narrowed(detectDrift(desired: part, observed: observed, kinds: kinds))
-        return Planning.plan(drift, kinds: kinds, contentHash: desired.contentHash, revision: revision, source: source)
+        var plan = Planning.plan(drift, kinds: kinds, contentHash: desired.contentHash, revision: revision, source: source)
+        plan.selection = selection.globs.map(\.pattern)
+        return plan
     }
 }

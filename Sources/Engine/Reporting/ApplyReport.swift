@@ -12,13 +12,16 @@ extension ApplyEvent {
         case .failed(let address, let message): Self.document("failed", address, message)
         case .skipped(let address, let message): Self.document("skipped", address, message)
         case .rolledBack(let address, let message): Self.document("rolledBack", address, message)
+        case .stale(let address, let message): Self.document("stale", address, message)
+        case .unneeded(let address): Self.document("unneeded", address, "is as declared already")
+        case .unplanned(let address, let message): Self.document("unplanned", address, message)
         case .summary(let summary):
             [
                 "type": "summary",
                 "message": .string(summary.sentence),
                 "planned": .int(Int64(summary.planned)), "succeeded": .int(Int64(summary.succeeded)), "failed": .int(Int64(summary.failed)),
                 "skipped": .int(Int64(summary.skipped)), "stale": .int(Int64(summary.stale)), "rolledBack": .int(Int64(summary.rolledBack)),
-                "problems": .int(Int64(summary.problems)),
+                "unneeded": .int(Int64(summary.unneeded)), "unplanned": .int(Int64(summary.unplanned)), "problems": .int(Int64(summary.problems)),
             ]
         }
     }
@@ -26,7 +29,8 @@ extension ApplyEvent {
     /// One line for people; nil for what only scripts want to know.
     package func text(style: Style) -> String? {
         switch self {
-        case .planned, .started: nil
+        // The comparison, shown before, has named what is stale, unneeded or unplanned.
+        case .planned, .started, .stale, .unneeded, .unplanned: nil
         case .succeeded(let address, let message):
             "  \(style.green("✓")) \(Escaping.shown(address.description))\(message.isEmpty ? "" : style.dim("  \(Escaping.shown(message))"))"
         case .failed(let address, let message):
@@ -52,6 +56,8 @@ extension ApplySummary {
         var text = "\(succeeded) succeeded, \(failed) failed, \(skipped) skipped"
         if stale > 0 { text += ", \(stale) stale" }
         if rolledBack > 0 { text += ", \(rolledBack) rolled back" }
+        if unneeded > 0 { text += ", \(unneeded) no longer needed" }
+        if unplanned > 0 { text += ", \(unplanned) not part of the plan" }
         if isComplete { return text + ". Everything is as declared." }
         if problems > 0 { text += "; \(problems == 1 ? "1 problem of the plan remains" : "\(problems) problems of the plan remain")" }
         return text + "."

@@ -4,38 +4,55 @@ package import Values
 
 extension Plan {
     /// The plan as scripts read it; `formatVersion` "1" of the contract, which changes only by adding.
-    package var document: Value {
-        [
-            "formatVersion": "1",
+    package var document: Value { document(digestKey: nil) }
+
+    /// The same as `--out` keeps it.
+    ///
+    /// - Parameter digestKey: A random text of its own for each file.
+    package func document(digestKey: String?) -> Value {
+        var document: Value = [
+            "formatVersion": .string(SavedPlan.formatVersion),
             "planID": .string(planID),
             "revision": revision.map(Value.string) ?? .null,
             "source": .string(source),
+            "contentHash": .string(contentHash),
+            "selection": .array(selection.map(Value.string)),
+            "targets": .array(
+                identities.sorted { $0.key < $1.key }.map { ["target": .string($0.key), "identity": .string($0.value)] }
+            ),
             "summary": [
                 "create": .int(Int64(summary.create)), "update": .int(Int64(summary.update)), "delete": .int(Int64(summary.delete)),
                 "unchanged": .int(Int64(summary.unchanged)), "problems": .int(Int64(summary.problems)),
             ],
-            "changes": .array(actions.map(\.document)),
+            "changes": .array(actions.map { $0.document(digestKey: digestKey) }),
             "unchanged": .array(unchanged.map { ["address": .string($0.description)] }),
             "problems": .array(problems.map(\.document)),
             "notes": .array(notes.map(Value.string)),
         ]
+        if let digestKey { document["digestKey"] = .string(digestKey) }
+        document = document.asRead
+        document["checksum"] = .string(SavedPlan.checksum(of: document))
+        return document
     }
 }
 
 extension Action {
-    fileprivate var document: Value {
-        [
+    fileprivate func document(digestKey: String?) -> Value {
+        var document: Value = [
             "address": .string(address.description),
             "kind": .string(kind),
             "target": .string(address.target),
             "action": .string(operation.rawValue),
             "fields": .array(fields.map { ["path": .string($0.path), "observed": $0.observed ?? .null, "desired": $0.desired ?? .null] }),
             "steps": .array(steps.map { .string($0.summary) }),
+            "stepsDigest": .string(stepsDigest),
             "risk": .string(risk.rawValue),
             "reason": .string(reason),
             "fingerprint": .string(fingerprint),
             "dependsOn": .array(dependsOn.map { .string($0.description) }),
         ]
+        if let digestKey { document["sensitiveDigest"] = .string(PlannedChange(self, digestKey: digestKey).sensitiveDigest) }
+        return document
     }
 }
 

@@ -9,7 +9,7 @@ extension Value {
         return text
     }
 
-    /// JSON with sensitive values in it, for the body of a request and nothing else.
+    /// JSON with sensitive values in it, for the body of a request, for what goes into a keyed hash, and for nothing else.
     package var exposedJSON: String {
         var text = ""
         write(into: &text, exposing: true)
