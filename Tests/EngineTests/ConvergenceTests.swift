@@ -49,7 +49,7 @@ struct ConvergenceTests {
             switch event {
             case .succeeded(let address, _): (address, true)
             case .failed(let address, _), .skipped(let address, _), .rolledBack(let address, _): (address, false)
-            case .planned, .started, .stale, .unneeded, .unplanned, .summary: nil
+            case .drifted, .planned, .started, .stale, .unneeded, .unplanned, .summary: nil
             }
         }
         #expect(Set(outcomes.map(\.0)) == planned)

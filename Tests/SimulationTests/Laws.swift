@@ -38,7 +38,9 @@ extension SimulatedPlumb {
             if !own(address).isEmpty { violate("\(address) was skipped and changed") }
         case .started(let address):
             if !record.withLock({ $0.started.contains(address) }) { violate("\(address) was started and not written down before") }
-        case .planned, .summary: break
+        case .drifted(let address, _):
+            if let seen = seen(address), let desired = desired[address], seen.value == desired { violate("\(address) drifted, and is as declared") }
+        case .planned, .summary, .stale, .unneeded, .unplanned: break
         }
     }
 
@@ -73,6 +75,9 @@ extension SimulatedPlumb {
                 if let before = own(dependency).first(where: { !$0.isUndo }), before.time > first.time {
                     violate("\(action.address) was changed before \(dependency), on which it depends")
                 }
+                if isCluster(dependency.target), desired[dependency] != .some(nil), !record.ready.contains(dependency) {
+                    violate("\(action.address) was changed before \(dependency), on which it depends, was ready")
+                }
                 if let outcome = record.ended[dependency], case .succeeded = outcome { continue }
                 if record.plan?.actions.contains(where: { $0.address == dependency }) == true {
                     violate("\(action.address) was changed although \(dependency) did not succeed")
@@ -88,8 +93,6 @@ extension SimulatedPlumb {
         }
         if summary.isComplete {
             for (address, desired) in desired where seen(address)?.value != .some(desired) {
-                // What was as declared when it was planned is not looked at again where nothing was done.
-                guard !plan.unchanged.contains(address) else { continue }
                 violate("complete, and \(address) was seen as \(words(seen(address)?.value ?? nil)), not \(words(desired))")
             }
         }

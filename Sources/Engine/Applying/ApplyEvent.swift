@@ -15,6 +15,8 @@ package enum ApplyEvent: Sendable, Hashable {
     case unneeded(ResourceAddress)
     /// Would be done, and is not part of the saved plan.
     case unplanned(ResourceAddress, String)
+    /// Was as declared, before or through this apply, and differs again at its end: somebody else changes it.
+    case drifted(ResourceAddress, String)
     case summary(ApplySummary)
 }
 
@@ -29,13 +31,17 @@ package struct ApplySummary: Sendable, Hashable, Codable {
     package var unneeded = 0
     /// What differs and is not part of the saved plan. Not counted as planned.
     package var unplanned = 0
+    /// Was as declared and differs again at the end, by somebody else.
+    package var drifted = 0
     /// Problems of the plan: what is desired and was not so much as tried.
     package var problems = 0
 
     package init() {}
 
     /// Everything desired is now so.
-    package var isComplete: Bool { failed == 0 && skipped == 0 && stale == 0 && rolledBack == 0 && unplanned == 0 && problems == 0 }
+    package var isComplete: Bool {
+        failed == 0 && skipped == 0 && stale == 0 && rolledBack == 0 && unplanned == 0 && drifted == 0 && problems == 0
+    }
 }
 
 /// How one action ended.

@@ -29,13 +29,22 @@ package struct ApplySchedule: Sendable {
     private var runningTargets: Set<String> = []
     private var startedTargets: Set<String> = []
     private var failures = 0
+    /// What actions depend on and no action changes: as declared in its cluster, and perhaps not ready.
+    package private(set) var awaited: Set<ResourceAddress> = []
     /// While the canaries run.
     private var canary: CanaryStage?
 
     /// - Parameters:
     ///   - limit: how many targets are changed at the same time.
     ///   - hosts: the targets that the budget counts.
-    package init(_ actions: [Action], limit: Int, budget: ApplyBudget = ApplyBudget(), hosts: Set<String> = []) {
+    ///   - clusters: the targets whose resources have to be ready before what depends on them starts.
+    package init(
+        _ actions: [Action],
+        limit: Int,
+        budget: ApplyBudget = ApplyBudget(),
+        hosts: Set<String> = [],
+        clusters: Set<String> = []
+    ) {
         self.actions = actions
         self.limit = max(1, limit)
         self.budget = budget
@@ -45,6 +54,7 @@ package struct ApplySchedule: Sendable {
             indices[action.address] = index
             pendingByTarget[action.address.target, default: []].append(index)
         }
+        awaited = Set(actions.flatMap(\.dependsOn).filter { clusters.contains($0.target) && indices[$0] == nil })
         canary = budget.canary.flatMap { CanaryStage(actions, indices: indices, hosts: hosts, count: $0) }
     }
 
@@ -67,7 +77,9 @@ package struct ApplySchedule: Sendable {
             if isHost, let most = budget.maxUnavailable, unavailable >= max(1, most) { continue }
             let ready = (pendingByTarget[target] ?? []).filter { index in
                 canary?.admitted.contains(index) != false
-                    && actions[index].dependsOn.allSatisfy { dependency in indices[dependency].map { states[$0] == .done } ?? true }
+                    && actions[index].dependsOn.allSatisfy { dependency in
+                        indices[dependency].map { states[$0] == .done } ?? !awaited.contains(dependency)
+                    }
             }
             guard let phase = ready.map({ actions[$0].phase }).min() else { continue }
             var batch = ready.filter { actions[$0].phase == phase }
@@ -100,19 +112,35 @@ package struct ApplySchedule: Sendable {
             if isLost { newlyFailed.append(action.address) }
         }
         failures += failed.count
+        return skip(newlyFailed) { "depends on \($0), which did not succeed" } + enforceBudget()
+    }
+
+    /// Takes note that something awaited is ready, or won't be.
+    ///
+    /// - Parameter failure: Why not; nil: it is.
+    /// - Returns: what can no longer run, each with the reason.
+    package mutating func resolve(_ address: ResourceAddress, failure: String?) -> [(Action, String)] {
+        awaited.remove(address)
+        guard let failure else { return [] }
+        return skip([address]) { $0 == address ? failure : "depends on \($0), which did not succeed" }
+    }
+
+    /// Gives up what depends on these, directly or not.
+    private mutating func skip(_ lost: [ResourceAddress], why: (ResourceAddress) -> String) -> [(Action, String)] {
+        var newlyFailed = lost
         var skipped: [(Action, String)] = []
         while let cause = newlyFailed.popLast() {
             for (target, pending) in pendingByTarget.sorted(by: { $0.key < $1.key }) {
                 let lost = pending.filter { actions[$0].dependsOn.contains(cause) }
                 for index in lost {
                     states[index] = .failed
-                    skipped.append((actions[index], "depends on \(cause), which did not succeed"))
+                    skipped.append((actions[index], why(cause)))
                     newlyFailed.append(actions[index].address)
                 }
                 remove(Set(lost), from: target)
             }
         }
-        return skipped + enforceBudget()
+        return skipped
     }
 
     private mutating func enforceBudget() -> [(Action, String)] {

@@ -106,10 +106,12 @@ package func apply(
         report: report
     )
     let hosts = Set(desired.targets.compactMap { if case .host(let host) = $0 { host.name } else { nil } })
-    var schedule = ApplySchedule(plan.actions, limit: options.concurrency, budget: options.budget, hosts: hosts)
+    let clusters = Set(targets.keys).subtracting(hosts)
+    var schedule = ApplySchedule(plan.actions, limit: options.concurrency, budget: options.budget, hosts: hosts, clusters: clusters)
     let counts = Mutex(summary)
     let planned = Dictionary(grouping: plan.actions, by: \.address.target)
     let ended = Mutex<[String: [(Action, ActionOutcome)]]>([:])
+    var lastLook = LastLook(unchanged: plan.unchanged)
     // The targets that were prepared, each with what was in the way.
     var prepared: [String: Problem?] = [:]
 
@@ -133,7 +135,7 @@ package func apply(
         }
     }
 
-    await withTaskGroup(of: BatchEnding?.self) { group in
+    await withTaskGroup(of: Ended.self) { group in
         func startReady() async {
             guard !options.isInterrupted() else {
                 for action in schedule.abandon() { await count(action, .skipped(interrupted)) }
@@ -148,9 +150,9 @@ package func apply(
                     if let problem {
                         let skipped = ActionOutcome.skipped("not started: \(problem.message)")
                         let outcomes = batch.actions.map { ($0.address, skipped) }
-                        return BatchEnding(batch: batch, outcomes: Dictionary(uniqueKeysWithValues: outcomes), problem: problem)
+                        return .batch(batch, BatchResult(outcomes: Dictionary(uniqueKeysWithValues: outcomes)), problem)
                     }
-                    return BatchEnding(batch: batch, outcomes: await run.carryOut(batch, at: target))
+                    return .batch(batch, await run.carryOut(batch, at: target), nil)
                 }
             }
         }
@@ -161,30 +163,45 @@ package func apply(
                 let outcomes = ended.withLock { $0[name] ?? [] }
                 group.addTask {
                     await collaborators.conclude(target, outcomes)
-                    return nil
+                    return .concluded
                 }
             }
         }
+        for dependency in schedule.awaited.sorted() {
+            guard let target = targets[dependency.target] else { continue }
+            group.addTask { .ready(dependency, await run.awaitReadiness(of: dependency, at: target, options.dependencyReadiness)) }
+        }
         await startReady()
-        while let ending = await group.next() {
-            guard let ending else { continue }
-            let batch = ending.batch
-            prepared[batch.target] = .some(ending.problem)
-            var failed: Set<ResourceAddress> = []
-            var notRun: Set<ResourceAddress> = []
-            for action in batch.actions {
-                let outcome = ending.outcomes[action.address] ?? .failed("ended without an outcome; this is a mistake in Plumb, please report it")
-                await count(action, outcome)
-                switch outcome {
-                case .succeeded: break
-                case .failed, .rolledBack: failed.insert(action.address)
-                case .skipped: notRun.insert(action.address)
+        while let ended = await group.next() {
+            switch ended {
+            case .concluded: continue
+            case .ready(let address, let missing):
+                let failure = missing.map { "waits for \(address), which is as declared and not ready: \($0)" }
+                for (action, reason) in schedule.resolve(address, failure: failure) { await count(action, .skipped(reason)) }
+            case .batch(let batch, let result, let problem):
+                prepared[batch.target] = .some(problem)
+                var failed: Set<ResourceAddress> = []
+                var notRun: Set<ResourceAddress> = []
+                for action in batch.actions {
+                    let outcome = result.outcomes[action.address] ?? .failed("ended without an outcome; this is a mistake in Plumb, please report it")
+                    await count(action, outcome)
+                    switch outcome {
+                    case .succeeded: break
+                    case .failed, .rolledBack: failed.insert(action.address)
+                    case .skipped: notRun.insert(action.address)
+                    }
                 }
+                let succeeded = batch.actions.map(\.address).filter { !failed.contains($0) && !notRun.contains($0) }
+                lastLook.note(result.seen, succeeded: succeeded)
+                for (action, reason) in schedule.finish(batch, failed: failed, notRun: notRun) { await count(action, .skipped(reason)) }
             }
-            for (action, reason) in schedule.finish(batch, failed: failed, notRun: notRun) { await count(action, .skipped(reason)) }
             await startReady()
             concludeFinished()
         }
+    }
+    for (address, message) in lastLook.drifted {
+        counts.withLock { $0.drifted += 1 }
+        report(.drifted(address, message))
     }
     summary = counts.withLock { $0 }
     report(.summary(summary))
@@ -193,12 +210,20 @@ package func apply(
 
 private let interrupted = "interrupted before it was started"
 
-/// How one batch ended.
-private struct BatchEnding: Sendable {
-    var batch: ApplySchedule.Batch
+/// What the loop of an apply waits for.
+private enum Ended: Sendable {
+    /// With why its target could not be prepared; nothing was started then.
+    case batch(ApplySchedule.Batch, BatchResult, Problem?)
+    /// Something that is as declared already and that others depend on; nil: it is ready.
+    case ready(ResourceAddress, String?)
+    case concluded
+}
+
+/// What one batch came to.
+struct BatchResult: Sendable {
     var outcomes: [ResourceAddress: ActionOutcome]
-    /// Why its target could not be prepared; nothing was started then.
-    var problem: Problem?
+    /// What its target looked like afterwards.
+    var seen: [ResourceDrift] = []
 }
 
 /// What all batches of one apply share.
@@ -210,7 +235,7 @@ struct BatchRun: Sendable {
     var dependedOn: Set<ResourceAddress>
     var report: @Sendable (ApplyEvent) -> Void
 
-    func carryOut(_ batch: ApplySchedule.Batch, at target: Target) async -> [ResourceAddress: ActionOutcome] {
+    func carryOut(_ batch: ApplySchedule.Batch, at target: Target) async -> BatchResult {
         var failures: [ResourceAddress: Problem] = [:]
         var outcomes: [ResourceAddress: ActionOutcome] = [:]
         var undone: [ResourceAddress: String] = [:]
@@ -249,20 +274,35 @@ struct BatchRun: Sendable {
         }
         var tried = batch
         tried.actions.removeAll { outcomes[$0.address] != nil }
-        if tried.actions.isEmpty { return outcomes }
-        outcomes.merge(await verify(tried, at: target, failures: failures, undone: undone)) { $1 }
+        if tried.actions.isEmpty { return BatchResult(outcomes: outcomes) }
+        let verified = await verify(tried, at: target, failures: failures, undone: undone)
+        outcomes.merge(verified.outcomes) { $1 }
         for action in batch.actions {
             // Hosts know no readiness: what was observed there is all there is.
             guard case .cluster = target, case .succeeded(let message)? = outcomes[action.address], action.operation != .delete else { continue }
             let limit = options.wait ?? (dependedOn.contains(action.address) ? options.dependencyReadiness : nil)
             guard let limit else { continue }
-            if let waiting = await collaborators.awaitReadiness(target, action.address, limit) {
+            if let waiting = await awaitReadiness(of: action.address, at: target, limit) {
                 outcomes[action.address] = .failed("applied, but not ready after \(limit.inSeconds): \(waiting)")
             } else {
                 outcomes[action.address] = .succeeded(message.isEmpty ? "ready" : message)
             }
         }
-        return outcomes
+        return BatchResult(outcomes: outcomes, seen: verified.seen)
+    }
+
+    /// In slices, so that an interrupt does not have to wait for all of it.
+    ///
+    /// - Returns: nil: it is ready.
+    func awaitReadiness(of address: ResourceAddress, at target: Target, _ limit: Duration) async -> String? {
+        let slice = Duration.seconds(2)
+        var left = limit
+        while true {
+            guard let missing = await collaborators.awaitReadiness(target, address, min(slice, left)) else { return nil }
+            left -= slice
+            if left <= .zero { return missing }
+            if options.isInterrupted() { return "\(missing); interrupted before it was" }
+        }
     }
 
     private func verify(
@@ -270,16 +310,17 @@ struct BatchRun: Sendable {
         at target: Target,
         failures: [ResourceAddress: Problem],
         undone: [ResourceAddress: String]
-    ) async -> [ResourceAddress: ActionOutcome] {
+    ) async -> BatchResult {
         switch await observe(batch, at: target) {
         case .failure(let problem):
-            return batch.actions.reduce(into: [:]) { outcomes, action in
+            let outcomes: [ResourceAddress: ActionOutcome] = batch.actions.reduce(into: [:]) { outcomes, action in
                 let before = (failures[action.address]?.message ?? undone[action.address]).map { "\($0); " } ?? ""
                 outcomes[action.address] = .failed("\(before)the result could not be observed: \(problem.message)")
             }
+            return BatchResult(outcomes: outcomes)
         case .success(let drift):
             let byAddress = Dictionary(drift.map { ($0.address, $0) }) { first, _ in first }
-            return batch.actions.reduce(into: [:]) { outcomes, action in
+            let outcomes: [ResourceAddress: ActionOutcome] = batch.actions.reduce(into: [:]) { outcomes, action in
                 let after = byAddress[action.address]
                 if let why = undone[action.address] {
                     outcomes[action.address] = outcome(ofUndone: action, after: after, all: drift, why: why)
@@ -287,6 +328,7 @@ struct BatchRun: Sendable {
                     outcomes[action.address] = outcome(of: action, after: after, all: drift, failure: failures[action.address])
                 }
             }
+            return BatchResult(outcomes: outcomes, seen: drift)
         }
     }
 

@@ -15,13 +15,15 @@ extension ApplyEvent {
         case .stale(let address, let message): Self.document("stale", address, message)
         case .unneeded(let address): Self.document("unneeded", address, "is as declared already")
         case .unplanned(let address, let message): Self.document("unplanned", address, message)
+        case .drifted(let address, let message): Self.document("drifted", address, message)
         case .summary(let summary):
             [
                 "type": "summary",
                 "message": .string(summary.sentence),
                 "planned": .int(Int64(summary.planned)), "succeeded": .int(Int64(summary.succeeded)), "failed": .int(Int64(summary.failed)),
                 "skipped": .int(Int64(summary.skipped)), "stale": .int(Int64(summary.stale)), "rolledBack": .int(Int64(summary.rolledBack)),
-                "unneeded": .int(Int64(summary.unneeded)), "unplanned": .int(Int64(summary.unplanned)), "problems": .int(Int64(summary.problems)),
+                "unneeded": .int(Int64(summary.unneeded)), "unplanned": .int(Int64(summary.unplanned)), "drifted": .int(Int64(summary.drifted)),
+                "problems": .int(Int64(summary.problems)),
             ]
         }
     }
@@ -41,6 +43,9 @@ extension ApplyEvent {
         case .rolledBack(let address, let message):
             "  \(style.boldRed("↩")) \(style.bold(Escaping.shown(address.description))): \(style.red("rolled back"))\n"
                 + "      \(Escaping.lines(message, indent: "      "))"
+        case .drifted(let address, let message):
+            "  \(style.boldRed("!")) \(style.bold(Escaping.shown(address.description))): \(style.red("differs again"))\n"
+                + "      \(Escaping.lines(message, indent: "      "))"
         case .summary(let summary): "\n\(style.bold("Apply:")) \(summary.sentence)"
         }
     }
@@ -58,6 +63,7 @@ extension ApplySummary {
         if rolledBack > 0 { text += ", \(rolledBack) rolled back" }
         if unneeded > 0 { text += ", \(unneeded) no longer needed" }
         if unplanned > 0 { text += ", \(unplanned) not part of the plan" }
+        if drifted > 0 { text += ", \(drifted) changed by somebody else meanwhile" }
         if isComplete { return text + ". Everything is as declared." }
         if problems > 0 { text += "; \(problems == 1 ? "1 problem of the plan remains" : "\(problems) problems of the plan remain")" }
         return text + "."
