@@ -88,11 +88,12 @@ struct ConvergenceTests {
         #expect(first.problems == second.problems)
     }
 
-    @Test
-    func anInterruptStartsNothingNew() async {
+    /// Whatever else is in the same batch.
+    @Test(arguments: [true, false])
+    func anInterruptStartsNothingNew(chained: Bool) async {
         let world = World(World.State(settings: ["a": [:]]))
         let resources = (0..<5).map { index in
-            World.setting("a/Setting/s\(index)", 1, dependsOn: index == 0 ? [] : ["a/Setting/s\(index - 1)"], line: index + 1)
+            World.setting("a/Setting/s\(index)", 1, dependsOn: index == 0 || !chained ? [] : ["a/Setting/s\(index - 1)"], line: index + 1)
         }
         let desired = DesiredState(targets: [World.host("a")], resources: resources, contentHash: "x")
         let pass = Pass(desired: desired, kinds: [World.kind], source: "state", concurrency: 4)

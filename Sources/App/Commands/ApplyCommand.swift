@@ -18,7 +18,8 @@ struct ApplyCommand: AsyncParsableCommand {
 
             A plan that 'plumb plan --out FILE.json' wrote is never carried out from the file: its specs are read again, everything is observed and
             planned anew, and only actions that are the same in both are run. Others are stale: they are shown and not run. What is new is listed
-            and left alone. The plan can be applied on another machine that has the same specs, if need be with --source.
+            and left alone. The plan can be applied on another machine that has the same specs, if need be with --source. Its checksum shows damage
+            and is no signature, and it says where its specs are: take a plan only from whom you would take specs.
 
             Interrupted once, it finishes what is under way and says what is left; twice, it stops at once. Either way, apply again to go on.
             Exit status: 0 only when everything the specs declare is so at the end; else 1; 130 when interrupted twice.

@@ -59,6 +59,8 @@ struct Session {
             confirmTimeout: confirmTimeout,
             terminal: terminal
         )
+        // The file says where the specs are, so a person should see it.
+        terminal.writeError("plan \(Escaping.shown(saved.planID)) of the specs in \(Escaping.shown(source))\n")
         guard pass.desired.contentHash == saved.contentHash else {
             throw refuse(
                 "the specs in '\(source)' are not those that the plan was made of",
