@@ -47,7 +47,7 @@ final class Interruption: Sendable {
                 .stale(let address, _), .unneeded(let address), .unplanned(let address, _):
                 standing.waiting.remove(address)
                 standing.underWay.remove(address)
-            case .summary: break
+            case .drifted, .summary: break
             }
         }
     }
