@@ -141,6 +141,7 @@ actor HostConnection {
         let bytes = Array(((shell.prelude ?? "") + script(separator)).utf8)
         let place = shell.connection.session.place
         let user = shell.connection.user
+        let isNew = shell.prelude != nil
         self.shell?.prelude = nil
         let result: Result<Answers, SSHFailure> = await shell.connection.session.exchange(
             shell.command,
@@ -161,6 +162,8 @@ actor HostConnection {
             case .ended(let status, let signal):
                 let how = signal.map { "was killed by signal \($0)" } ?? "ended\(status.map { " with status \($0)" } ?? "")"
                 if frames.hasBegun { return .failure(.lost("the shell on \(place) \(how) in the middle")) }
+                // One that has answered before was a shell; that it is gone is noticed only now.
+                if !isNew { return .failure(.lost("the shell on \(place) \(how)")) }
                 return .failure(Self.noShell(place, user, frames, "but \(how)"))
             case .lost(let failure): return .failure(failure)
             case .late: return .failure(isLate(frames, place))
