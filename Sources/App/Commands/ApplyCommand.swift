@@ -45,6 +45,15 @@ struct ApplyCommand: AsyncParsableCommand {
     )
     var confirmTimeout = DurationArgument(.seconds(30))
 
+    @Option(
+        name: .customLong("lock-timeout"),
+        help: ArgumentHelp(
+            "How long another apply that changes the same host or cluster is waited for (default: not at all; what it holds is skipped).",
+            valueName: "duration"
+        )
+    )
+    var lockTimeout: DurationArgument?
+
     @Option(help: ArgumentHelp("text or jsonl.", valueName: "format"))
     var output = Format.text
 
@@ -58,7 +67,13 @@ struct ApplyCommand: AsyncParsableCommand {
 
     func run() async throws {
         let terminal = Terminal(plain: options.noColor)
-        let session = try Session(source: source, options: options, confirmTimeout: confirmTimeout.value, terminal: terminal)
+        let session = try Session(
+            source: source,
+            options: options,
+            confirmTimeout: confirmTimeout.value,
+            locks: TargetLocks(command: "plumb apply \(source)", patience: lockTimeout?.value ?? .zero),
+            terminal: terminal
+        )
         do {
             // Before anything is looked at: what is planned under the lock is still so when it is carried out.
             let record = try await ApplyRecord.open(source: source, options: options, terminal: terminal)

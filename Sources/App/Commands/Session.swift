@@ -14,9 +14,17 @@ struct Session {
 
     /// Reads and checks the specs; nothing is contacted yet.
     ///
-    /// - Parameter confirmTimeout: How long a change that may cut the connection may take to be confirmed; nil: nothing is changed in this run.
+    /// - Parameters:
+    ///   - confirmTimeout: How long a change that may cut the connection may take to be confirmed; nil: nothing is changed in this run.
+    ///   - locks: How others are kept from changing the same targets.
     /// - Throws: exit status 1, after every mistake was printed.
-    init(source: String, options: SharedOptions, confirmTimeout: Duration? = nil, terminal: Terminal) throws {
+    init(
+        source: String,
+        options: SharedOptions,
+        confirmTimeout: Duration? = nil,
+        locks: TargetLocks = TargetLocks(),
+        terminal: Terminal
+    ) throws {
         let desired = try Source.load(source, contextIsGiven: options.context != nil || Source.isInPod, terminal: terminal)
         let selection = options.selection
         let unmatched = selection.unmatched(in: desired)
@@ -31,7 +39,9 @@ struct Session {
             throw ExitCode(1)
         }
         pass = Pass(desired: desired, kinds: Source.kinds, source: source, selection: selection, concurrency: options.concurrency)
-        composition = Composition(options: options, confirmTimeout: confirmTimeout) { terminal.writeError("\(Escaping.shown($0))\n") }
+        composition = Composition(options: options, confirmTimeout: confirmTimeout, locks: locks) {
+            terminal.writeError("\(Escaping.shown($0))\n")
+        }
         concurrency = options.concurrency
         self.terminal = terminal
     }
@@ -55,7 +65,11 @@ struct Session {
         report: @escaping @Sendable (ApplyEvent) -> Void
     ) async -> ApplySummary {
         var collaborators = composition.applyCollaborators
-        collaborators.willStart = { await record.willStart($0) }
+        let mayStart = collaborators.willStart
+        collaborators.willStart = { action in
+            if let objection = await mayStart(action) { return objection }
+            return await record.willStart(action)
+        }
         collaborators.didEnd = { await record.didEnd($0, $1) }
         return await Applying.apply(
             plan,

@@ -165,7 +165,7 @@ package final class HostPool: Sendable {
         await client.close()
     }
 
-    private func host(_ login: HostLogin) -> HostConnection {
+    func host(_ login: HostLogin) -> HostConnection {
         hosts.withLock { hosts in
             if let host = hosts[login] { return host }
             let host = HostConnection(login, client: client, options: options)
