@@ -315,7 +315,7 @@ extension Lab {
     /// Nothing that would undo, and nothing that it left: at once, or soon.
     func expectNothingArmed(_ host: String, within limit: Duration = .seconds(2), sourceLocation: SourceLocation = #_sourceLocation) async throws {
         let end = ContinuousClock.now + limit
-        let script = "ls -A /run/plumb 2>/dev/null; pgrep -f '[/]run/plumb/undo'; ls -A /tmp; :"
+        let script = "ls -A /run/plumb/undo 2>/dev/null; pgrep -f '[/]run/plumb/'; ls -A /tmp /dev/shm | grep plumb; :"
         while true {
             let left = try await lab("exec", host, "sh", "-c", script).output
             if left.isEmpty { return }

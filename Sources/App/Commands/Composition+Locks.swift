@@ -105,7 +105,7 @@ extension Composition {
                 let user = host.user ?? NSUserName()
                 let advice =
                     host.become == .sudo
-                    ? "sudoers lacks the line\n\(user) ALL=(root) NOPASSWD: \(HostPool.holdCommands.joined(separator: ", "))\n"
+                    ? "sudoers lacks the line\n\(user) ALL=(root) NOPASSWD: \(hosts.holdCommands.joined(separator: ", "))\n"
                         + "which lets it keep others from changing the host at the same time, and nothing else."
                     : "Give the host 'become: sudo', or another user."
                 return blocked("'\(user)' may not lock \(host.name): \(why)\n\(advice)", .denied)
@@ -131,7 +131,7 @@ extension Composition {
         tell("\(host.name): is being changed by \(holder(mark)); waiting for it, at most \(locks.patience.components.seconds) s")
         while mark.isHeld, ContinuousClock.now < end {
             try? await Task.sleep(for: .milliseconds(500))
-            mark = HostPool.mark(in: try await hosts.probe(HostLogin(host), sections: [HostPool.holdSection]))
+            mark = HostPool.mark(in: try await hosts.probe(HostLogin(host), sections: [hosts.holdSection]))
         }
         return true
     }
@@ -156,12 +156,16 @@ extension Composition {
             let claim = ApplyLease.Claim(holder: name, details: LeaseDetails(locks).json, duration: 30)
             let lease = ClusterLease(claim) { (request) throws(APIFailure) in try await connection.send(request) }
             let tell = tell
-            let ending = await lease.take(patience: locks.patience, isDead: { LeaseDetails(json: $0.details)?.process.liveness == .dead }) { other in
-                tell(
-                    "\(cluster.name): \(Self.holder(of: other)) holds \(Self.leaseName); "
-                        + "waiting whether it still lives, at most \(max(other.duration, Int64(self.locks.patience.components.seconds))) s"
-                )
-            }
+            let ending = await lease.take(
+                patience: locks.patience,
+                isDead: { LeaseDetails(json: $0.details)?.process.liveness == .dead },
+                tell: { other in
+                    tell(
+                        "\(cluster.name): \(Self.holder(of: other)) holds \(Self.leaseName); "
+                            + "waiting whether it still lives, at most \(max(other.duration, Int64(self.locks.patience.components.seconds))) s"
+                    )
+                }
+            )
             switch ending {
             case .held:
                 locks.keep(lease, of: cluster.name)

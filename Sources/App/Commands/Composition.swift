@@ -63,7 +63,7 @@ final class Composition: Sendable {
     private func observe(_ host: ResourceModel.Host) async -> TargetObservation {
         let sections = HostKinds.probe.map { HostSection(name: $0.name, script: $0.script) }
         // First, so that what the others say is what came of an undo that is over.
-        let all = [HostPool.undoSection, HostPool.holdSection] + sections
+        let all = [HostPool.undoSection, hosts.holdSection] + sections
         do throws(HostFailure) {
             var answer = try await hosts.probe(HostLogin(host), sections: all)
             var notes = answer.notes

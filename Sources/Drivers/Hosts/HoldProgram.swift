@@ -32,7 +32,9 @@ struct HoldProgram: Sendable {
                 printf '%s\\n' "$line"
                 set -f
                 set -- $line
-                [ "$2" = open ] && [ "$(cut -d' ' -f22 "/proc/$3/stat" 2>/dev/null)" = "$4" ] && echo alive
+                [ "$2" = open ] && case $(cut -d' ' -f3,22 "/proc/$3/stat" 2>/dev/null) in
+                [!ZX]" $4") echo alive ;;
+                esac
                 :
                 """
         )
@@ -74,8 +76,10 @@ struct HoldProgram: Sendable {
             set -f
             set -- $plumb_line
             set +f
-            [ "$2" = open ] && [ "$(cut -d' ' -f22 "/proc/$3/stat" 2>/dev/null)" = "$4" ] || return 0
-            [ "$1" = "$plumb_token" ] && kill -9 "$3" 2>/dev/null
+            [ "$2" = open ] || return 0
+            case $(cut -d' ' -f3,22 "/proc/$3/stat" 2>/dev/null) in
+            [!ZX]" $4") [ "$1" = "$plumb_token" ] && kill -9 "$3" 2>/dev/null ;;
+            esac
         }
 
         plumb_keep() {

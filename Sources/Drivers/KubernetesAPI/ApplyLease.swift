@@ -42,7 +42,8 @@ package struct ApplyLease: Hashable, Sendable {
 
     /// - Parameter now: RFC 3339 with microseconds, as the server wants it.
     package static func create(_ claim: Claim, now: String) -> APIRequest {
-        let empty: Value = ["apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": ["name": .string(name), "namespace": .string(namespace)]]
+        let metadata: Value = ["name": .string(name), "namespace": .string(namespace)]
+        let empty: Value = ["apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata]
         let object = ApplyLease(empty).object(claim, acquired: now, renewed: now, transitions: 0)
         return APIRequest(.post, collection, contentType: ContentType.json, body: object)
     }
