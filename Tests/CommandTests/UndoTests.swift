@@ -333,8 +333,8 @@ extension Lab {
         try await lab("exec", host, "sh", "-ec", script, "sh", line)
     }
 
-    /// Makes a change of eth0 take a while, and say that it has begun.
-    func slow(_ host: String, _ change: String) async throws {
-        try await wrapIP(host, "case \"$*\" in *'eth0 \(change)') : >/run/lab/changing; sleep 1 ;; esac")
+    /// Makes a change of a link take a while, and say that it has begun.
+    func slow(_ host: String, _ change: String, seconds: Int = 1) async throws {
+        try await wrapIP(host, "case \"$*\" in *'\(change)') : >/run/lab/changing; sleep \(seconds) ;; esac")
     }
 }
