@@ -119,11 +119,19 @@ extension LabTests {
                         let second = spec(
                             "late",
                             "interfaces: [wlan0], flags: {promiscuous: true}",
-                            after: "{plumb/depends-on: NetworkInterface/early}"
+                            after: "{plumb/depends-on: v1/ConfigMap/default/lock-between}"
                         )
+                        // Between hosts a dependency counts for each by itself; through an object it counts for all.
+                        let between = """
+                            ---
+                            apiVersion: v1
+                            kind: ConfigMap
+                            metadata: {name: lock-between, annotations: {plumb/depends-on: NetworkInterface/early}}
+
+                            """
                         let other = spec("late", "interfaces: [wlan0], mtu: 1400")
                         try await lab.withSpecs([
-                            "mine.yaml": hosts + first + second, "theirs.yaml": Lab.hosts(["late"]) + other,
+                            "mine.yaml": hosts + Lab.cluster + first + between + second, "theirs.yaml": Lab.hosts(["late"]) + other,
                         ]) { source in
                             let long = try Background(lab.commandLine(["apply", "\(source)/mine.yaml"] + Self.quick, data: mine))
                             #expect(try await lab.isChanging("early"))
@@ -138,6 +146,7 @@ extension LabTests {
 
                             let again = try await lab.plumb(["apply", "\(source)/mine.yaml"] + Self.quick, data: mine)
                             #expect(again.status == 0, "\(again.output) \(again.errorOutput)")
+                            _ = try await lab.request("DELETE", "/api/v1/namespaces/default/configmaps/lock-between")
                         }
                     }
                 }
