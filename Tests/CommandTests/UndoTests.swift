@@ -20,6 +20,8 @@ extension LabTests {
                 }
                 #expect(try await lab.link("calm", "eth0")["mtu"] == 1400)
                 try await lab.expectNothingArmed("calm")
+                // Taken twice, for the confirmation went over a new connection.
+                try await lab.expectNotHeld("calm")
                 // Past the time of the undo, too.
                 try await Task.sleep(for: .seconds(1))
                 #expect(try await lab.link("calm", "eth0")["mtu"] == 1400)
@@ -76,6 +78,7 @@ extension LabTests {
                 }
                 #expect(try await lab.rules("firewall") == before)
                 try await lab.expectNothingArmed("firewall")
+                try await lab.expectNotHeld("firewall")
             }
         }
 
@@ -315,7 +318,7 @@ extension Lab {
     /// Nothing that would undo, and nothing that it left: at once, or soon.
     func expectNothingArmed(_ host: String, within limit: Duration = .seconds(2), sourceLocation: SourceLocation = #_sourceLocation) async throws {
         let end = ContinuousClock.now + limit
-        let script = "ls -A /run/plumb 2>/dev/null; pgrep -f '[/]run/plumb/undo'; ls -A /tmp; :"
+        let script = "ls -A /run/plumb/undo 2>/dev/null; pgrep -f 'undo/.*/[p]rogram'; ls -A /tmp /dev/shm | grep plumb; :"
         while true {
             let left = try await lab("exec", host, "sh", "-c", script).output
             if left.isEmpty { return }
@@ -333,8 +336,8 @@ extension Lab {
         try await lab("exec", host, "sh", "-ec", script, "sh", line)
     }
 
-    /// Makes a change of eth0 take a while, and say that it has begun.
-    func slow(_ host: String, _ change: String) async throws {
-        try await wrapIP(host, "case \"$*\" in *'eth0 \(change)') : >/run/lab/changing; sleep 1 ;; esac")
+    /// Makes a change of a link take a while, and say that it has begun.
+    func slow(_ host: String, _ change: String, seconds: Int = 1) async throws {
+        try await wrapIP(host, "case \"$*\" in *'\(change)') : >/run/lab/changing; sleep \(seconds) ;; esac")
     }
 }

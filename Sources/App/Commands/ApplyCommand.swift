@@ -67,6 +67,15 @@ struct ApplyCommand: AsyncParsableCommand {
     )
     var confirmTimeout = DurationArgument(.seconds(30))
 
+    @Option(
+        name: .customLong("lock-timeout"),
+        help: ArgumentHelp(
+            "How long another apply that changes the same host or cluster is waited for (default: not at all; what it holds is skipped).",
+            valueName: "duration"
+        )
+    )
+    var lockTimeout: DurationArgument?
+
     @Option(help: ArgumentHelp("text or jsonl.", valueName: "format"))
     var output = Format.text
 
@@ -93,15 +102,24 @@ struct ApplyCommand: AsyncParsableCommand {
     func run() async throws {
         let terminal = Terminal(plain: options.noColor)
         let saved = PlanFile.isNamed(source) ? try PlanFile.read(source, terminal: terminal) : nil
+        let locks = TargetLocks(command: "plumb apply \(source)", patience: lockTimeout?.value ?? .zero)
         let session: Session
         if let saved {
-            session = try Session(of: saved, at: specs ?? saved.source, options: options, confirmTimeout: confirmTimeout.value, terminal: terminal)
+            session = try Session(
+                of: saved,
+                at: specs ?? saved.source,
+                options: options,
+                confirmTimeout: confirmTimeout.value,
+                locks: locks,
+                terminal: terminal
+            )
         } else {
             session = try Session(
                 source: source,
                 selection: options.selection,
                 options: options,
                 confirmTimeout: confirmTimeout.value,
+                locks: locks,
                 terminal: terminal
             )
         }

@@ -21,9 +21,17 @@ final class Composition: Sendable {
     /// Says on stderr what is being waited for.
     let tell: @Sendable (String) -> Void
     private let clusters = Mutex<[String: ClusterConnection]>([:])
+    /// What keeps others from changing the same targets; unused by a run that changes nothing.
+    let locks: TargetLocks
 
-    init(options: SharedOptions, confirmTimeout: Duration? = nil, tell: @escaping @Sendable (String) -> Void = { _ in }) {
+    init(
+        options: SharedOptions,
+        confirmTimeout: Duration? = nil,
+        locks: TargetLocks = TargetLocks(),
+        tell: @escaping @Sendable (String) -> Void = { _ in }
+    ) {
         self.confirmTimeout = confirmTimeout
+        self.locks = locks
         self.tell = tell
         var pool = HostPoolOptions()
         pool.identityFile = options.identity
@@ -55,16 +63,19 @@ final class Composition: Sendable {
     private func observe(_ host: ResourceModel.Host) async -> TargetObservation {
         let sections = HostKinds.probe.map { HostSection(name: $0.name, script: $0.script) }
         // First, so that what the others say is what came of an undo that is over.
-        let all = [HostPool.undoSection] + sections
+        let all = [HostPool.undoSection, hosts.holdSection] + sections
         do throws(HostFailure) {
             var answer = try await hosts.probe(HostLogin(host), sections: all)
             var notes = answer.notes
             if confirmTimeout == nil {
-                notes += self.notes(onUndosIn: answer, of: host)
+                notes += self.notes(onUndosIn: answer, of: host) + self.notes(onHolderIn: answer, of: host)
             } else {
+                let hasWaited = try await awaitOthers(answer, of: host)
+                if hasWaited { answer = try await hosts.probe(HostLogin(host), sections: all) }
                 let settled = try await settleUndos(answer, of: host)
                 if !settled.isEmpty { answer = try await hosts.probe(HostLogin(host), sections: all) }
                 notes += settled
+                locks.saw(HostPool.mark(in: answer), of: host.name)
             }
             let facts = answer.sections.mapValues { SectionOutput(status: $0.status, output: $0.output, errorOutput: $0.errorOutput) }
             let machine = facts["machine"]?.output.trimmingCharacters(in: .whitespacesAndNewlines) ?? ""
@@ -88,7 +99,7 @@ final class Composition: Sendable {
         }
     }
 
-    private func connection(to cluster: Cluster) throws(APIFailure) -> ClusterConnection {
+    func connection(to cluster: Cluster) throws(APIFailure) -> ClusterConnection {
         if let connection = clusters.withLock({ $0[cluster.name] }) { return connection }
         let connection = try ClusterConnection(
             ClusterLogin(kubeconfig: kubeconfig, context: cluster.context ?? context, timeout: timeout)
@@ -107,7 +118,10 @@ final class Composition: Sendable {
             execute: { target, action in await self.execute(action.steps, of: action.address, at: target) },
             executeRisky: { target, action, look in await self.executeRisky(action, at: target, timeout: confirmTimeout, look: look) },
             observe: { target, resources in await self.observe(target, resources) },
-            awaitReadiness: { target, address, limit in await self.awaitReadiness(target, address, limit) }
+            awaitReadiness: { target, address, limit in await self.awaitReadiness(target, address, limit) },
+            prepare: { target, _ in await self.lock(target) },
+            conclude: { target, outcomes in await self.unlock(target, outcomes) },
+            willStart: { action in await self.lockObjection(to: action) }
         )
     }
 

@@ -15,9 +15,18 @@ struct Session {
 
     /// Reads and checks the specs; nothing is contacted yet.
     ///
-    /// - Parameter confirmTimeout: How long a change that may cut the connection may take to be confirmed; nil: nothing is changed in this run.
+    /// - Parameters:
+    ///   - confirmTimeout: How long a change that may cut the connection may take to be confirmed; nil: nothing is changed in this run.
+    ///   - locks: How others are kept from changing the same targets.
     /// - Throws: exit status 1, after every mistake was printed.
-    init(source: String, selection: Selection, options: SharedOptions, confirmTimeout: Duration? = nil, terminal: Terminal) throws {
+    init(
+        source: String,
+        selection: Selection,
+        options: SharedOptions,
+        confirmTimeout: Duration? = nil,
+        locks: TargetLocks = TargetLocks(),
+        terminal: Terminal
+    ) throws {
         let desired = try Source.load(source, contextIsGiven: options.context != nil || Source.isInPod, terminal: terminal)
         let unmatched = selection.unmatched(in: desired)
         if !unmatched.isEmpty {
@@ -31,7 +40,9 @@ struct Session {
             throw ExitCode(1)
         }
         pass = Pass(desired: desired, kinds: Source.kinds, source: source, selection: selection, concurrency: options.concurrency)
-        composition = Composition(options: options, confirmTimeout: confirmTimeout) { terminal.writeError("\(Escaping.shown($0))\n") }
+        composition = Composition(options: options, confirmTimeout: confirmTimeout, locks: locks) {
+            terminal.writeError("\(Escaping.shown($0))\n")
+        }
         concurrency = options.concurrency
         self.terminal = terminal
     }
@@ -40,7 +51,14 @@ struct Session {
     ///
     /// - Parameter source: Where they are here.
     /// - Throws: exit status 1, after the reason was printed. Nothing is contacted.
-    init(of saved: SavedPlan, at source: String, options: SharedOptions, confirmTimeout: Duration, terminal: Terminal) throws {
+    init(
+        of saved: SavedPlan,
+        at source: String,
+        options: SharedOptions,
+        confirmTimeout: Duration,
+        locks: TargetLocks,
+        terminal: Terminal
+    ) throws {
         func refuse(_ message: String, _ fix: String) -> any Error {
             terminal.writeError("\(terminal.errors.errorWord): \(Escaping.shown(message))\n    \(Escaping.shown(fix)) Nothing was contacted.\n")
             return ExitCode(1)
@@ -57,6 +75,7 @@ struct Session {
             selection: Selection(saved.selection.map(AddressGlob.init)),
             options: options,
             confirmTimeout: confirmTimeout,
+            locks: locks,
             terminal: terminal
         )
         // The file says where the specs are, so a person should see it.
@@ -93,7 +112,11 @@ struct Session {
         report: @escaping @Sendable (ApplyEvent) -> Void
     ) async -> ApplySummary {
         var collaborators = composition.applyCollaborators
-        collaborators.willStart = { await record.willStart($0) }
+        let mayStart = collaborators.willStart
+        collaborators.willStart = { action in
+            if let objection = await mayStart(action) { return objection }
+            return await record.willStart(action)
+        }
         collaborators.didEnd = { await record.didEnd($0, $1) }
         return await Applying.apply(
             plan,

@@ -2,15 +2,17 @@ internal import SSH
 
 /// One host: its connection and its resident shell. Calls wait for one another, for the shell does one thing at a time.
 actor HostConnection {
-    private let login: HostLogin
+    let login: HostLogin
     private let client: SSHClient
-    private let options: HostPoolOptions
+    let options: HostPoolOptions
     private var shell: Shell?
     private var isClosed = false
     private var isBusy = false
     private var waiting: [CheckedContinuation<Void, Never>] = []
     /// Until when calls may take, where that is sooner than usual.
     private var deadline: ContinuousClock.Instant?
+    /// The lock that whatever is run on this host needs; nil: none.
+    var hold: Hold?
 
     private struct Shell {
         var connection: SSHConnection
@@ -18,6 +20,8 @@ actor HostConnection {
         /// What goes before the first request.
         var prelude: String?
         var lastUse: ContinuousClock.Instant
+        /// Whether it has the lock of its host.
+        var isHolding = false
     }
 
     /// A shell that was idle for longer is asked whether it is still there before it gets a step: what a step did that got no answer is not known.
@@ -77,6 +81,7 @@ actor HostConnection {
         defer { passTurn() }
         do throws(SSHFailure) {
             try await wakeShell()
+            if hold != nil, await !isHolding { try await holdAgain() }
         } catch {
             throw HostFailure(error)
         }
@@ -102,7 +107,7 @@ actor HostConnection {
     }
 
     /// Makes sure of a shell that answers, so that a step does not run into one that is long gone.
-    private func wakeShell() async throws(SSHFailure) {
+    func wakeShell() async throws(SSHFailure) {
         if let shell, await shell.connection.session.isOpen {
             if ContinuousClock.now - shell.lastUse < Self.idleLimit { return }
             do throws(SSHFailure) {
@@ -128,10 +133,10 @@ actor HostConnection {
         }
     }
 
-    private typealias Answers = [Int: ShellFrames.Answer]
+    typealias Answers = [Int: ShellFrames.Answer]
 
     /// Sends one request and reads its frames. Where that fails, the connection is closed: what comes later on it belongs to nobody.
-    private func ask(
+    func ask(
         within limit: Duration,
         _ script: (_ separator: String) -> String,
         isLate: @escaping @Sendable (ShellFrames, _ place: String) -> SSHFailure
@@ -240,18 +245,30 @@ actor HostConnection {
     /// Bounds what calls may take once connected; nil: as usual again.
     func limit(to duration: Duration?) { deadline = duration.map { .now + $0 } }
 
-    private func capped(_ limit: Duration) -> Duration {
+    func capped(_ limit: Duration) -> Duration {
         deadline.map { min(limit, max(.milliseconds(500), $0 - .now)) } ?? limit
     }
 
     func close() async {
         isClosed = true
+        hold?.beating.cancel()
+        hold = nil
         await dropShell()
     }
 
+    /// Whether the connection that is there has the lock of its host.
+    var isHolding: Bool {
+        get async {
+            guard let shell, shell.isHolding else { return false }
+            return await shell.connection.session.isOpen
+        }
+    }
+
+    func markShell(isHolding: Bool) { shell?.isHolding = isHolding }
+
     // MARK: Turns
 
-    private func takeTurn() async {
+    func takeTurn() async {
         if !isBusy {
             isBusy = true
             return
@@ -259,7 +276,7 @@ actor HostConnection {
         await withCheckedContinuation { waiting.append($0) }
     }
 
-    private func passTurn() {
+    func passTurn() {
         if waiting.isEmpty { isBusy = false } else { waiting.removeFirst().resume() }
     }
 }

@@ -109,6 +109,8 @@ package struct HostPoolOptions: Sendable {
     package var stepTimeout: Duration = .seconds(60)
     /// Where resolved ssh configurations may be cached; nil: nowhere.
     package var cacheDirectory: String?
+    /// How hosts are kept from others.
+    var holds = HoldProgram()
     /// Asks the person at the terminal for a key's passphrase; nil: there is nobody.
     package var askPassphrase: @Sendable (_ prompt: String) -> String? = { _ in nil }
 
@@ -117,8 +119,8 @@ package struct HostPoolOptions: Sendable {
 
 /// All hosts of a run: one connection and one resident shell each, opened when first needed, kept until `close()`.
 package final class HostPool: Sendable {
-    private let options: HostPoolOptions
-    private let client: SSHClient
+    let options: HostPoolOptions
+    let client: SSHClient
     private let hosts = Mutex<[HostLogin: HostConnection]>([:])
     /// The undo that this pool has armed on a host.
     private let ownUndos = Mutex<[HostLogin: String]>([:])
@@ -165,7 +167,7 @@ package final class HostPool: Sendable {
         await client.close()
     }
 
-    private func host(_ login: HostLogin) -> HostConnection {
+    func host(_ login: HostLogin) -> HostConnection {
         hosts.withLock { hosts in
             if let host = hosts[login] { return host }
             let host = HostConnection(login, client: client, options: options)

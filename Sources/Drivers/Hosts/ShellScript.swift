@@ -15,7 +15,7 @@ enum ShellScript {
     }
 
     /// Sent once, before the first request. `dash` reads its script in blocks, so what a command is to read from us can't follow on standard input:
-    /// it comes in here-documents.
+    /// it comes in here-documents. Descriptor 9 is the shell's hold on its host (see HoldProgram), and nobody else's.
     static func prelude(usesSudo: Bool) -> String {
         """
         PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C
@@ -37,9 +37,9 @@ enum ShellScript {
             done
             plumb_say "$plumb_separator" begin 0
             if [ "$plumb_input" = none ]; then
-                (exec $plumb_prefix "$@") </dev/null
+                (exec $plumb_prefix "$@") </dev/null 9>&-
             else
-                printf %b "$(cat)" | (exec $plumb_prefix "$@")
+                printf %b "$(cat)" | (exec $plumb_prefix "$@") 9>&-
             fi
             plumb_say "$plumb_separator" end 0 "$?"
         }
@@ -53,7 +53,7 @@ enum ShellScript {
         for (number, section) in sections.enumerated() {
             script += """
                 plumb_say \(separator) begin \(number)
-                (eval \(quoted(section))) </dev/null
+                (eval \(quoted(section))) </dev/null 9>&-
                 plumb_say \(separator) end \(number) "$?"
 
                 """

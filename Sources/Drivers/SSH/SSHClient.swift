@@ -68,22 +68,37 @@ package final class SSHClient: Sendable {
         for bastion in bastions.withLock({ $0 }).values { await bastion.close() }
     }
 
-    private func connect(_ login: SSHLogin, _ configuration: HostConfiguration) async throws(SSHFailure) -> SSHConnection {
+    /// How a host is reached, and which keys it may have.
+    func trust(of login: SSHLogin) async throws(SSHFailure) -> (HostConfiguration, HostTrust) {
+        var configuration = try await openSSH.configuration(of: login)
+        configuration.jumps = try await route(to: login, configuration)
+        return (configuration, try trust(of: login, configuration))
+    }
+
+    private func trust(of login: SSHLogin, _ configuration: HostConfiguration) throws(SSHFailure) -> HostTrust {
         let place = configuration.place(of: login)
-        let knownHosts = try knownHosts.read(configuration.knownHostsFiles)
-        let trust = HostTrust(
+        return HostTrust(
             pins: try pins(of: login, place: place),
-            knownHosts: knownHosts,
+            knownHosts: try knownHosts.read(configuration.knownHostsFiles),
             name: configuration.knownHostsName,
             place: place,
             hints: configuration.trustHints
         )
+    }
+
+    func limit(of configuration: HostConfiguration) -> Duration {
+        min(configuration.connectTimeout ?? options.connectTimeout, options.connectTimeout)
+    }
+
+    private func connect(_ login: SSHLogin, _ configuration: HostConfiguration) async throws(SSHFailure) -> SSHConnection {
+        let trust = try trust(of: login, configuration)
+        let place = trust.place
         let bastion = bastion(for: configuration.jumps)
         let authentication = await Authentication(configuration, keys: keys, on: Self.eventLoops.next())
         let server = configuration.jumps.map(\.host).joined(separator: " ") + " \(configuration.hostName):\(configuration.port)"
         await gates.enter(server)
         defer { gates.leave(server) }
-        let limit = min(configuration.connectTimeout ?? options.connectTimeout, options.connectTimeout)
+        let limit = limit(of: configuration)
         let end = ContinuousClock.now + limit
         let session: SSHSession
         do throws(SSHFailure) {
@@ -99,7 +114,7 @@ package final class SSHClient: Sendable {
             session: session,
             user: configuration.user,
             hostKeyFingerprint: await session.hostKey?.fingerprint ?? "",
-            notes: configuration.notes + knownHosts.notes
+            notes: configuration.notes + trust.knownHosts.notes
         )
     }
 
@@ -111,6 +126,21 @@ package final class SSHClient: Sendable {
         _ bastion: Bastion?,
         limit: Duration
     ) async throws(SSHFailure) -> SSHSession {
+        let session = try await dial(configuration, place, bastion, limit: limit)
+        do throws(SSHFailure) {
+            try await session.establish(trust)
+            try await authentication.logIn(session, limit: limit)
+            await session.stopDeadline()
+            return session
+        } catch {
+            await session.fail(error)
+            // What ended the session first says more than what came of it.
+            throw await session.failure ?? error
+        }
+    }
+
+    /// A session with a way to its host, on which nothing has been said; it ends after `limit`, unless its deadline is stopped.
+    func dial(_ configuration: HostConfiguration, _ place: String, _ bastion: Bastion?, limit: Duration) async throws(SSHFailure) -> SSHSession {
         let line: SSHConnection?
         do throws(SSHFailure) {
             line = try await bastion?.acquire()
@@ -133,13 +163,9 @@ package final class SSHClient: Sendable {
                     throw error.adding(configuration.routeHints)
                 }
             }
-            try await session.establish(trust)
-            try await authentication.logIn(session, limit: limit)
-            await session.stopDeadline()
             return session
         } catch {
             await session.fail(error)
-            // What ended the session first says more than what came of it.
             throw await session.failure ?? error
         }
     }
@@ -165,7 +191,7 @@ package final class SSHClient: Sendable {
     }
 
     /// The last of these hops, reached through those before it.
-    private func bastion(for hops: [HostConfiguration.Jump]) -> Bastion? {
+    func bastion(for hops: [HostConfiguration.Jump]) -> Bastion? {
         guard let hop = hops.last else { return nil }
         return bastions.withLock { bastions in
             if let bastion = bastions[hops] { return bastion }

@@ -39,7 +39,7 @@ extension ApplyEvent {
             "  \(style.boldRed("✗")) \(style.bold(Escaping.shown(address.description))): \(style.red("failed"))\n"
                 + "      \(Escaping.lines(message, indent: "      "))"
         case .skipped(let address, let message):
-            "  \(style.yellow("-")) \(Escaping.shown(address.description)): skipped, \(Escaping.shown(message))"
+            "  \(style.yellow("-")) \(Escaping.shown(address.description)): skipped, \(Escaping.lines(message, indent: "      "))"
         case .rolledBack(let address, let message):
             "  \(style.boldRed("↩")) \(style.bold(Escaping.shown(address.description))): \(style.red("rolled back"))\n"
                 + "      \(Escaping.lines(message, indent: "      "))"
