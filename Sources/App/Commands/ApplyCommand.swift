@@ -64,6 +64,7 @@ struct ApplyCommand: AsyncParsableCommand {
             let record = try await ApplyRecord.open(source: source, options: options, terminal: terminal)
             defer { record.close() }
             let plan = await session.plan()
+            try await session.remember(plan, isShown: output == .text, in: record)
             try await apply(plan, in: session, record: record, terminal: terminal)
             await session.close()
         } catch {

@@ -13,6 +13,8 @@ import Synchronization
 /// The one place where the drivers meet the engine: it turns the engine's questions into what hosts and API servers are asked, and back.
 final class Composition: Sendable {
     let hosts: HostPool
+    /// Who the targets are, and what was changed on hosts.
+    let inventory = HostInventory()
     private let kubeconfig: String?
     private let context: String?
     private let timeout: Duration
@@ -44,8 +46,13 @@ final class Composition: Sendable {
         for connection in clusters.withLock({ $0 }).values { await connection.close() }
     }
 
-    /// Asks one target; what goes wrong is a value.
+    /// Asks one target; what goes wrong is a value, and so is that it is not the one it was.
     func observe(_ target: Target, _ resources: [DesiredResource]) async -> TargetObservation {
+        inventory.checked(await observeAnyone(target, resources), of: target)
+    }
+
+    /// The same, whoever answers.
+    func observeAnyone(_ target: Target, _ resources: [DesiredResource]) async -> TargetObservation {
         switch target {
         case .host(let host): await observe(host)
         case .cluster(let cluster): await observe(cluster, resources)
@@ -59,7 +66,8 @@ final class Composition: Sendable {
         do throws(HostFailure) {
             var answer = try await hosts.probe(HostLogin(host), sections: all)
             var notes = answer.notes
-            if confirmTimeout == nil {
+            if confirmTimeout == nil || inventory.isStranger(.host(host), as: Self.identity(answer)) {
+                // Of another machine even what is armed there is nobody's business.
                 notes += self.notes(onUndosIn: answer, of: host)
             } else {
                 let settled = try await settleUndos(answer, of: host)
@@ -67,11 +75,15 @@ final class Composition: Sendable {
                 notes += settled
             }
             let facts = answer.sections.mapValues { SectionOutput(status: $0.status, output: $0.output, errorOutput: $0.errorOutput) }
-            let machine = facts["machine"]?.output.trimmingCharacters(in: .whitespacesAndNewlines) ?? ""
-            return .observed(TargetFacts(identity: "\(answer.hostKeyFingerprint) \(machine)", facts: .host(facts), notes: notes))
+            return .observed(TargetFacts(identity: Self.identity(answer), facts: .host(facts), notes: notes))
         } catch {
             return .failed(error.problem(at: host.name))
         }
+    }
+
+    private static func identity(_ answer: HostAnswer) -> String {
+        let machine = answer.sections["machine"]?.output.trimmingCharacters(in: .whitespacesAndNewlines) ?? ""
+        return "\(answer.hostKeyFingerprint) \(machine)"
     }
 
     private func observe(_ cluster: Cluster, _ resources: [DesiredResource]) async -> TargetObservation {

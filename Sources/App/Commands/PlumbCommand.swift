@@ -14,7 +14,10 @@ package struct PlumbCommand: AsyncParsableCommand {
             SOURCE is a folder of YAML files (default: state) or one file.
             """,
         version: PlumbCommand.version,
-        subcommands: [ValidateCommand.self, PlanCommand.self, ApplyCommand.self, HistoryCommand.self, UnlockCommand.self]
+        subcommands: [
+            ValidateCommand.self, PlanCommand.self, ApplyCommand.self, HistoryCommand.self, ReleaseCommand.self, AcceptCommand.self,
+            UnlockCommand.self,
+        ]
     )
 
     /// As in CHANGELOG.md.

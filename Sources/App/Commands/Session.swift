@@ -1,13 +1,16 @@
 import Applying
 import ArgumentParser
+import Foundation
 import Planning
 import Reconciling
 import Reporting
 import ResourceModel
+import Stores
 
 /// One run of `plan` or `apply`: the specs, the connections, and the pass over both.
 struct Session {
     private let pass: Pass
+    private let dataDirectory: String?
     private let composition: Composition
     private let terminal: Terminal
     private let concurrency: Int
@@ -30,14 +33,19 @@ struct Session {
             }
             throw ExitCode(1)
         }
-        pass = Pass(desired: desired, kinds: Source.kinds, source: source, selection: selection, concurrency: options.concurrency)
+        var pass = Pass(desired: desired, kinds: Source.kinds, source: source, selection: selection, concurrency: options.concurrency)
         composition = Composition(options: options, confirmTimeout: confirmTimeout) { terminal.writeError("\(Escaping.shown($0))\n") }
+        pass.repeatsOrphans = options.verbose
+        self.pass = pass
         concurrency = options.concurrency
+        dataDirectory = options.dataDirectoryPath
         self.terminal = terminal
     }
 
     /// Asks all targets that are meant and plans, with a line of progress on stderr.
     func plan() async -> Plan {
+        var pass = pass
+        pass.held = recallHeld()
         var progress = ProgressLine(targets: pass.observedPart.resourcesByTarget().map { $0.0.name }, terminal: terminal)
         let plan = await pass.plan(
             observer: { target, resources in await composition.observe(target, resources) },
@@ -47,6 +55,28 @@ struct Session {
         return plan
     }
 
+    /// A plan needs nothing that is kept; what can't be read is said, and nobody is compared with who was there before.
+    private func recallHeld() -> [HeldSetting] {
+        do throws(StoreFailure) {
+            try composition.inventory.load(from: dataDirectory)
+        } catch {
+            terminal.writeError("note: \(Escaping.shown(error.message)); so hosts and clusters are not compared with those that were there before\n")
+        }
+        return composition.inventory.held
+    }
+
+    /// Writes down who was met and, where a person has seen them, which settings are no longer declared.
+    ///
+    /// - Throws: exit status 1, after the reason was printed.
+    func remember(_ plan: Plan, isShown: Bool, in record: ApplyRecord) async throws {
+        do throws(StoreFailure) {
+            try await composition.inventory.noteSeen(in: record.journal, at: Date())
+            if isShown { try await composition.inventory.noteReported(in: plan, desired: pass.desired, kinds: pass.kinds, in: record.journal) }
+        } catch {
+            throw terminal.failed(error, "nothing was changed")
+        }
+    }
+
     func apply(
         _ plan: Plan,
         record: ApplyRecord,
@@ -54,7 +84,7 @@ struct Session {
         isInterrupted: @escaping @Sendable () -> Bool,
         report: @escaping @Sendable (ApplyEvent) -> Void
     ) async -> ApplySummary {
-        var collaborators = composition.applyCollaborators
+        var collaborators = composition.inventory.recording(composition.applyCollaborators, in: record)
         collaborators.willStart = { await record.willStart($0) }
         collaborators.didEnd = { await record.didEnd($0, $1) }
         return await Applying.apply(

@@ -41,6 +41,7 @@ package func detectDrift(desired: DesiredState, observed: ObservedState, kinds: 
             )
         }
     }
+    drift.notes += cloneNotes(drift.identities, targets: desired.targets)
     drift.resolveDependencies(of: desired)
     return drift
 }

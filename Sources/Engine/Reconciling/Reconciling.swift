@@ -14,6 +14,10 @@ package struct Pass: Sendable {
     package var selection: Selection
     /// Targets asked at the same time.
     package var concurrency: Int
+    /// What the inventory says Plumb has changed on hosts.
+    package var held: [HeldSetting] = []
+    /// Says of all that is no longer declared that it is, and not just the first time.
+    package var repeatsOrphans = false
 
     package init(
         desired: DesiredState,
@@ -48,7 +52,18 @@ package struct Pass: Sendable {
 
     /// Plans from what was observed already. Synchronous and deterministic.
     package func plan(_ part: DesiredState, observed: ObservedState) -> Plan {
-        let drift = selection.narrowed(detectDrift(desired: part, observed: observed, kinds: kinds))
+        var drift = selection.narrowed(detectDrift(desired: part, observed: observed, kinds: kinds))
+        drift.notes += orphanNotes(observed)
         return Planning.plan(drift, kinds: kinds, contentHash: desired.contentHash, revision: revision, source: source)
+    }
+
+    /// Of each setting that is no longer declared. A target that gave no answer may be another one by now: nothing is said of it.
+    private func orphanNotes(_ observed: ObservedState) -> [String] {
+        orphans(of: held, in: desired, kinds: kinds).filter { setting in
+            if case .failed? = observed.targets[setting.address.target] { return false }
+            guard repeatsOrphans || !setting.isReported, !setting.isAsBefore else { return false }
+            return selection.globs.isEmpty || selection.globs.contains { $0.matches(setting.address) }
+        }
+        .map(\.orphanNote)
     }
 }
