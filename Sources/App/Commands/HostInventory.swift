@@ -83,10 +83,16 @@ final class HostInventory: Sendable {
     /// Writes down which settings have been said to be no longer declared.
     func noteReported(in plan: Plan, desired: DesiredState, kinds: [RegisteredKind], in journal: Journal) async throws(StoreFailure) {
         let said = Set(plan.notes)
-        let orphaned = orphans(of: held, in: desired, kinds: kinds)
-        let reported = orphaned.filter { $0.isReported || said.contains($0.orphanNote) }
-        guard reported.count != held.count(where: \.isReported) || reported.contains(where: { !$0.isReported }) else { return }
-        try await journal.markReported(Set(reported.map(\.address.description)))
+        var reported: [String: Set<String>] = [:]
+        for orphan in orphans(of: held, in: desired, kinds: kinds) {
+            var fields = orphan.fields.filter(\.isReported)
+            if let new = orphan.unreported(repeats: false), said.contains(new.orphanNote) { fields += new.fields }
+            if !fields.isEmpty { reported[orphan.address.description] = Set(fields.map(\.path)) }
+        }
+        let before = held.filter { $0.fields.contains(where: \.isReported) }.map { setting in
+            (setting.address.description, Set(setting.fields.filter(\.isReported).map(\.path)))
+        }
+        if reported != Dictionary(uniqueKeysWithValues: before) { try await journal.markReported(reported) }
     }
 
     /// Adds to an apply that what it changes on hosts is written down: before the first change of a host, with what was there before, and after
@@ -145,8 +151,7 @@ extension HeldSetting {
             address: ResourceAddress(target: setting.target, resource: String(setting.address.dropFirst(start.count))),
             kind: setting.kind,
             handler: setting.handler,
-            fields: setting.fields.map { .init(path: $0.path, before: $0.before, applied: $0.applied) },
-            isReported: setting.isReported
+            fields: setting.fields.map { .init(path: $0.path, before: $0.before, applied: $0.applied, isReported: $0.isReported) }
         )
     }
 }

@@ -87,7 +87,7 @@ struct ReleaseCommand: AsyncParsableCommand {
         try checkThatSomethingIsMeant(glob, desired: desired, held: held, terminal: terminal)
         if forget { return try await forget(held, desired: desired, record: record, terminal: terminal) }
 
-        let observed = await observe(hosts, composition: composition)
+        let observed = await observe(hosts, composition: composition, terminal: terminal)
         let (settings, problems) = settings(of: hosts, held: held, glob: glob, observed: observed, composition: composition)
         let releasing = Releasing(settings, restores: restore, targets: hosts.map(Target.host), kinds: Source.kinds)
         let pass = Pass(desired: releasing.desired, kinds: Source.kinds, source: source, concurrency: options.concurrency)
@@ -113,21 +113,26 @@ struct ReleaseCommand: AsyncParsableCommand {
         guard held.isEmpty, !desired.targets.contains(where: { glob.couldMatch(target: $0.name) }) else { return }
         let names = desired.targets.map(\.name)
         let nearest = Diagnostic.nearest(to: String(addressOrGlob.prefix { $0 != "/" }), among: names).map { "Did you mean '\($0)'? " } ?? ""
-        terminal.writeError("\(terminal.errors.errorWord): '\(Escaping.shown(addressOrGlob))' means no target of the specs, and nothing that is held\n")
+        let pattern = Escaping.shown(addressOrGlob)
+        terminal.writeError("\(terminal.errors.errorWord): '\(pattern)' means no target of the specs, and nothing that is held\n")
         terminal.writeError("    \(nearest)There are: \(Escaping.shown(names.joined(separator: ", "))).\n")
         throw ExitCode(1)
     }
 
-    private func observe(_ hosts: [ResourceModel.Host], composition: Composition) async -> ObservedState {
+    private func observe(_ hosts: [ResourceModel.Host], composition: Composition, terminal: Terminal) async -> ObservedState {
         // A host is asked for everything anyway; which of it matters is known only afterwards.
         let anything = hosts.map { host in
             DesiredResource(kind: "", handler: "", address: ResourceAddress(target: host.name, resource: ""), fields: .null, origins: [])
         }
-        return await Observing.observe(
+        var progress = ProgressLine(targets: hosts.map(\.name), terminal: terminal)
+        let observed = await Observing.observe(
             DesiredState(targets: hosts.map(Target.host), resources: anything, contentHash: ""),
             concurrency: options.concurrency,
-            observer: { target, resources in await composition.observe(target, resources) }
+            observer: { target, resources in await composition.observe(target, resources) },
+            progress: { progress.answered($0.name, $1) }
         )
+        progress.finish()
+        return observed
     }
 
     /// What is meant and can be given up, in the inventory or found on a host, and what can't be.
@@ -146,7 +151,9 @@ struct ReleaseCommand: AsyncParsableCommand {
             switch observed.targets[host.name] {
             case .observed(let facts):
                 if !own.isEmpty, !composition.inventory.isRecognised(host.name) {
-                    let message = "it can't be told whether this is the machine that was changed: its /etc/machine-id is empty or can't be read"
+                    let message =
+                        "it can't be told whether this is the machine that was changed: its /etc/machine-id is empty or can't be read. "
+                        + "To forget it without touching the host: plumb release \(host.name) --forget"
                     problems.append(Problem(target: host.name, status: .unknown, message: message))
                     own = []
                 }
@@ -245,6 +252,7 @@ struct ReleaseCommand: AsyncParsableCommand {
     }
 
     private func warn(of settings: [HeldSetting], desired: DesiredState, terminal: Terminal) {
+        // What is declared in part is declared, too.
         let declared = Set(settings).subtracting(orphans(of: settings, in: desired, kinds: Source.kinds)).map(\.address.description).sorted()
         guard !declared.isEmpty else { return }
         let lines = declared.map { "  - \(Escaping.shown($0))\n" }.joined()

@@ -42,8 +42,7 @@ extension Inventory.Setting {
             fields: try Self.fields(fields),
             firstApplied: row["firstApplied"],
             lastApplied: row["lastApplied"],
-            run: row["run"],
-            isReported: row["isReported"]
+            run: row["run"]
         )
     }
 
@@ -54,7 +53,8 @@ extension Inventory.Setting {
                 path: field["path"]?.stringValue ?? "",
                 before: field["before"],
                 applied: field["applied"],
-                isPending: field["pending"]?.boolValue ?? false
+                isPending: field["pending"]?.boolValue ?? false,
+                isReported: field["reported"]?.boolValue ?? false
             )
         }
     }
@@ -67,6 +67,7 @@ extension Inventory.Setting {
                 if let before = field.before { value["before"] = before }
                 if let applied = field.applied { value["applied"] = applied }
                 if field.isPending { value["pending"] = true }
+                if field.isReported { value["reported"] = true }
                 return value
             }
         ).canonicalJSON

@@ -45,12 +45,15 @@ package struct Inventory: Sendable, Hashable {
             package var applied: Value?
             /// About to be changed for the first time, or it ended without a word: it may have been changed.
             package var isPending: Bool
+            /// An apply has said that it is no longer declared.
+            package var isReported: Bool
 
-            package init(path: String, before: Value?, applied: Value?, isPending: Bool = false) {
+            package init(path: String, before: Value?, applied: Value?, isPending: Bool = false, isReported: Bool = false) {
                 self.path = path
                 self.before = before
                 self.applied = applied
                 self.isPending = isPending
+                self.isReported = isReported
             }
         }
 
@@ -63,8 +66,6 @@ package struct Inventory: Sendable, Hashable {
         package var lastApplied: Date
         /// The run of the journal that changed it last.
         package var run: Int64?
-        /// An apply has said that it is no longer declared.
-        package var isReported: Bool
 
         package init(
             target: String,
@@ -74,8 +75,7 @@ package struct Inventory: Sendable, Hashable {
             fields: [Field],
             firstApplied: Date,
             lastApplied: Date,
-            run: Int64? = nil,
-            isReported: Bool = false
+            run: Int64? = nil
         ) {
             self.target = target
             self.address = address
@@ -85,7 +85,6 @@ package struct Inventory: Sendable, Hashable {
             self.firstApplied = firstApplied
             self.lastApplied = lastApplied
             self.run = run
-            self.isReported = isReported
         }
     }
 

@@ -107,9 +107,10 @@ extension Journal {
                         guard let index = fields.firstIndex(where: { $0.path == field.path }) else { continue }
                         fields[index].applied = field.desired
                         fields[index].isPending = false
+                        fields[index].isReported = false
                     }
                     try database.execute(
-                        sql: "UPDATE held SET fields = ?, lastApplied = ?, run = ?, isReported = FALSE WHERE identity = ? AND address = ?",
+                        sql: "UPDATE held SET fields = ?, lastApplied = ?, run = ? WHERE identity = ? AND address = ?",
                         arguments: [Inventory.Setting.json(fields), time, run, identity, change.address]
                     )
                     continue
@@ -128,17 +129,19 @@ extension Journal {
         }
     }
 
-    /// Writes down of which settings it has been said that they are no longer declared; of all others it has not.
-    package func markReported(_ addresses: Set<String>) async throws(StoreFailure) {
+    /// Writes down of which fields, by address and path, it has been said that they are no longer declared; of all others it has not.
+    package func markReported(_ reported: [String: Set<String>]) async throws(StoreFailure) {
         try await write { database in
-            for row in try Row.fetchAll(database, sql: "SELECT identity, address, isReported FROM held") {
+            for row in try Row.fetchAll(database, sql: "SELECT held.* FROM held JOIN identity ON id = identity WHERE ended IS NULL") {
                 let address: String = row["address"]
-                let was: Bool = row["isReported"]
-                guard was != addresses.contains(address) else { continue }
                 let identity: Int64 = row["identity"]
+                let before = try Inventory.Setting.fields(row["fields"])
+                var fields = before
+                for index in fields.indices { fields[index].isReported = reported[address]?.contains(fields[index].path) ?? false }
+                guard fields != before else { continue }
                 try database.execute(
-                    sql: "UPDATE held SET isReported = ? WHERE identity = ? AND address = ?",
-                    arguments: [!was, identity, address]
+                    sql: "UPDATE held SET fields = ? WHERE identity = ? AND address = ?",
+                    arguments: [Inventory.Setting.json(fields), identity, address]
                 )
             }
         }

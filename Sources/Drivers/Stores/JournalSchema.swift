@@ -65,12 +65,11 @@ enum JournalSchema {
             address TEXT NOT NULL,
             kind TEXT NOT NULL,
             handler TEXT NOT NULL,
-            -- [{path, before, applied, pending}]; before is the pre-image.
+            -- [{path, before, applied, pending, reported}]; before is the pre-image.
             fields TEXT NOT NULL,
             firstApplied TEXT NOT NULL,
             lastApplied TEXT NOT NULL,
             run INTEGER REFERENCES run (id) ON DELETE SET NULL,
-            isReported INTEGER NOT NULL DEFAULT FALSE,
             PRIMARY KEY (identity, address)
         ) WITHOUT ROWID;
         """,

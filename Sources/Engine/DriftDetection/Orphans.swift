@@ -1,18 +1,29 @@
 package import ResourceModel
 
-/// The held settings that no spec speaks for any more, in the order of their addresses. Whether anything is asked of their host does not matter.
+/// What of the held settings no spec speaks for any more: each with the fields in question, in the order of the addresses. Whether anything is
+/// asked of their host does not matter.
 package func orphans(of held: [HeldSetting], in desired: DesiredState, kinds: [RegisteredKind]) -> [HeldSetting] {
     guard !held.isEmpty else { return [] }
     let kindsByName = Dictionary(kinds.map { ($0.name, $0) }) { first, _ in first }
     let resources = Dictionary(grouping: desired.resources, by: \.address.target)
-    return held.filter { setting in
-        let declares = kindsByName[setting.handler]?.declares ?? { $0.address == $1 }
-        return !(resources[setting.address.target] ?? []).contains { $0.handler == setting.handler && declares($0, setting.address) }
+    return held.compactMap { setting -> HeldSetting? in
+        let candidates = (resources[setting.address.target] ?? []).filter { $0.handler == setting.handler }
+        guard let kind = kindsByName[setting.handler] else { return setting }
+        var orphan = setting
+        orphan.fields.removeAll { field in candidates.contains { kind.declares($0, setting.address, field.path) } }
+        return orphan.fields.isEmpty ? nil : orphan
     }
     .sorted { $0.address < $1.address }
 }
 
 extension HeldSetting {
+    /// What of an orphan is worth saying: what is other than it was before Plumb, and, unless `repeats`, was not said before. nil: nothing.
+    package func unreported(repeats: Bool) -> HeldSetting? {
+        var setting = self
+        setting.fields.removeAll { $0.before == $0.applied || ($0.isReported && !repeats) }
+        return setting.fields.isEmpty ? nil : setting
+    }
+
     /// What a plan says of one that is no longer declared.
     package var orphanNote: String {
         "\(address) is no longer declared; the host is left as it is (\(words)). To give it up: plumb release \(address) [--restore]"

@@ -59,11 +59,10 @@ package struct Pass: Sendable {
 
     /// Of each setting that is no longer declared. A target that gave no answer may be another one by now: nothing is said of it.
     private func orphanNotes(_ observed: ObservedState) -> [String] {
-        orphans(of: held, in: desired, kinds: kinds).filter { setting in
-            if case .failed? = observed.targets[setting.address.target] { return false }
-            guard repeatsOrphans || !setting.isReported, !setting.isAsBefore else { return false }
-            return selection.globs.isEmpty || selection.globs.contains { $0.matches(setting.address) }
+        orphans(of: held, in: desired, kinds: kinds).compactMap { setting in
+            if case .failed? = observed.targets[setting.address.target] { return nil }
+            guard selection.globs.isEmpty || selection.globs.contains(where: { $0.matches(setting.address) }) else { return nil }
+            return setting.unreported(repeats: repeatsOrphans)?.orphanNote
         }
-        .map(\.orphanNote)
     }
 }

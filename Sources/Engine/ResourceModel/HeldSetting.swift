@@ -8,11 +8,14 @@ package struct HeldSetting: Hashable, Sendable {
         package var before: Value?
         /// What Plumb last made of it.
         package var applied: Value?
+        /// An apply has said already that it is no longer declared.
+        package var isReported: Bool
 
-        package init(path: String, before: Value?, applied: Value?) {
+        package init(path: String, before: Value?, applied: Value?, isReported: Bool = false) {
             self.path = path
             self.before = before
             self.applied = applied
+            self.isReported = isReported
         }
     }
 
@@ -21,19 +24,13 @@ package struct HeldSetting: Hashable, Sendable {
     /// The registered kind that handles it.
     package var handler: String
     package var fields: [Field]
-    /// An apply has said already that it is no longer declared.
-    package var isReported: Bool
 
-    package init(address: ResourceAddress, kind: String, handler: String, fields: [Field], isReported: Bool = false) {
+    package init(address: ResourceAddress, kind: String, handler: String, fields: [Field]) {
         self.address = address
         self.kind = kind
         self.handler = handler
         self.fields = fields
-        self.isReported = isReported
     }
-
-    /// It is as if Plumb had never been there.
-    package var isAsBefore: Bool { fields.allSatisfy { $0.before == $0.applied } }
 
     /// `mtu 1400, was 1500 before Plumb; flags.up true, was false before Plumb`.
     package var words: String {

@@ -47,8 +47,8 @@ package struct RegisteredKind: Sendable {
     package var undeclared: @Sendable ([OwnedResource], TargetFacts) -> [ResourceDrift]
     /// The way from observed to desired of one resource that is missing, differs, or has to go.
     package var change: @Sendable (ResourceDrift) -> Change
-    /// Whether a declared resource speaks for an address that the inventory has; a pattern speaks for all that it matches.
-    package var declares: @Sendable (DesiredResource, ResourceAddress) -> Bool
+    /// Whether a declared resource speaks for a field, by its path, of an address that the inventory has; a pattern speaks for all that it matches.
+    package var declares: @Sendable (DesiredResource, ResourceAddress, _ path: String) -> Bool
     /// What it takes to give up a setting: with `true` as it was before Plumb, as far as that is possible.
     package var relinquish: @Sendable (HeldSetting, _ restores: Bool) -> Relinquishment
 
@@ -59,7 +59,9 @@ package struct RegisteredKind: Sendable {
         detect: @escaping @Sendable ([DesiredResource], TargetFacts) -> [ResourceDrift],
         undeclared: @escaping @Sendable ([OwnedResource], TargetFacts) -> [ResourceDrift] = { _, _ in [] },
         change: @escaping @Sendable (ResourceDrift) -> Change,
-        declares: @escaping @Sendable (DesiredResource, ResourceAddress) -> Bool = { $0.address == $1 },
+        declares: @escaping @Sendable (DesiredResource, ResourceAddress, _ path: String) -> Bool = { resource, address, _ in
+            resource.address == address
+        },
         relinquish: @escaping @Sendable (HeldSetting, _ restores: Bool) -> Relinquishment = { held, _ in Relinquishment(stays: held.words) }
     ) {
         self.name = name

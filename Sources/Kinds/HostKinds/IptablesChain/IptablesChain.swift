@@ -20,7 +20,7 @@ package enum IptablesChain {
         probe: probe,
         detect: { detect($0, $1) },
         change: { change($0) },
-        declares: { declares($0, $1) },
+        declares: { resource, address, _ in declares(resource, address) },
         relinquish: { relinquish($0, restores: $1) }
     )
 

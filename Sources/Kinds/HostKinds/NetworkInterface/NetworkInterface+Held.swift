@@ -5,10 +5,11 @@ extension NetworkInterface {
     private static let persistSuffix = "/persist"
 
     /// One spec speaks for the runtime settings and, where it has `persist`, for the unit.
-    static func declares(_ resource: DesiredResource, _ address: ResourceAddress) -> Bool {
+    static func declares(_ resource: DesiredResource, _ address: ResourceAddress, _ path: String) -> Bool {
         guard resource.address.target == address.target else { return false }
         if address.resource == "\(resource.address.resource)\(persistSuffix)" { return resource.fields["persist"] != nil }
-        return address == resource.address && Settings(resource.fields)?.isEmpty == false
+        guard address == resource.address, let settings = Settings(resource.fields) else { return false }
+        return path == "mtu" ? settings.mtu != nil : settings.flags.keys.contains { $0.path == path }
     }
 
     /// Our unit goes; the interface stays as it is, or becomes what it was.
@@ -66,7 +67,8 @@ extension NetworkInterface {
                 bytes.append(byte)
                 continue
             }
-            guard rest.popFirst() == UInt8(ascii: "x"), let code = UInt8(String(decoding: rest.prefix(2), as: UTF8.self), radix: 16) else { return nil }
+            let code = UInt8(String(decoding: rest.dropFirst().prefix(2), as: UTF8.self), radix: 16)
+            guard rest.popFirst() == UInt8(ascii: "x"), let code else { return nil }
             rest = rest.dropFirst(2)
             bytes.append(code)
         }

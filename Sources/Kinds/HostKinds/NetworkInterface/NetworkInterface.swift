@@ -24,7 +24,7 @@ package enum NetworkInterface {
         probe: probe,
         detect: { detect($0, $1) },
         change: { change($0) },
-        declares: { declares($0, $1) },
+        declares: { declares($0, $1, $2) },
         relinquish: { relinquish($0, restores: $1) }
     )
 
