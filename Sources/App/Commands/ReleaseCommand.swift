@@ -1,6 +1,5 @@
 import Applying
 import ArgumentParser
-import DriftDetection
 import Foundation
 import HostKinds
 import Hosts
@@ -83,34 +82,86 @@ struct ReleaseCommand: AsyncParsableCommand {
     private func release(_ desired: DesiredState, _ composition: Composition, _ record: ApplyRecord, _ terminal: Terminal) async throws {
         let glob = AddressGlob(addressOrGlob)
         let held = composition.inventory.held.filter { glob.includes($0.address) }
-        let hosts = desired.targets.compactMap { if case .host(let host) = $0, glob.couldMatch(target: host.name) { host } else { nil } }
-        try checkThatSomethingIsMeant(glob, desired: desired, held: held, terminal: terminal)
-        if forget { return try await forget(held, desired: desired, record: record, terminal: terminal) }
+        let targets = desired.targets.filter { glob.couldMatch(target: $0.name) }
+        let report = ReleaseReport(pattern: addressOrGlob, desired: desired, terminal: terminal, showsSteps: options.verbose)
+        try checkThatSomethingIsMeant(held, targets: targets, desired: desired, terminal: terminal)
+        if forget { return try await forget(held, report: report, record: record, terminal: terminal) }
 
-        let observed = await observe(hosts, composition: composition, terminal: terminal)
-        let (settings, problems) = settings(of: hosts, held: held, glob: glob, observed: observed, composition: composition)
-        let releasing = Releasing(settings, restores: restore, targets: hosts.map(Target.host), kinds: Source.kinds)
+        let observed = await observe(targets, desired: desired, composition: composition, terminal: terminal)
+        let (settings, problems) = settings(of: targets, held: held, glob: glob, observed: observed, composition: composition)
+        let releasing = Releasing(settings, restores: restore, targets: targets, kinds: Source.kinds)
         let pass = Pass(desired: releasing.desired, kinds: Source.kinds, source: source, concurrency: options.concurrency)
         var plan = pass.plan(releasing.desired, observed: observed)
         plan.problems += problems.filter { !plan.problems.contains($0) }
+        let hostPlan = plan
+        var objects: [(cluster: Cluster, owned: [OwnedResource], actions: [Action])] = []
+        for case .cluster(let cluster) in targets {
+            guard case .observed(let facts)? = observed.targets[cluster.name] else { continue }
+            let owned = facts.owned.filter { glob.includes($0.address) }
+            objects.append((cluster, owned, actions(for: owned, facts: facts, release: composition.objectRelease)))
+        }
+        plan.actions += objects.flatMap(\.actions)
 
-        show(releasing, plan, desired: desired, terminal: terminal)
-        let possible = releasing.givenUp(after: plan, succeeded: Set(plan.actions.map(\.address)))
-        if possible.isEmpty {
+        report.show(releasing, objects: objects.flatMap(\.owned), plan: plan)
+        let possible = releasing.givenUp(after: plan, succeeded: Set(plan.actions.map(\.address))).count + objects.map(\.owned.count).reduce(0, +)
+        if possible == 0 {
             if !plan.problems.isEmpty { throw ExitCode(1) }
             return
         }
         try terminal.confirm("Give up \(Self.count(possible))?", isAnswered: yes)
-        try await carryOut(releasing, plan, pass, composition, record, terminal)
-        for host in hosts where glob.includes(ResourceAddress(target: host.name, resource: "")) {
+
+        try await record.begin(plan)
+        var collaborators = composition.applyCollaborators
+        collaborators.willStart = { await record.willStart($0) }
+        collaborators.didEnd = { await record.didEnd($0, $1) }
+        var (summary, succeeded) = await carryOut(hostPlan, pass, collaborators, terminal)
+        for (cluster, owned, actions) in objects where !actions.isEmpty {
+            let release = composition.objectRelease
+            for (action, outcome) in await carryOut(actions, of: owned, in: cluster, collaborators: collaborators, release: release) {
+                let event = summary.count(action, outcome)
+                if case .succeeded = outcome { succeeded.insert(action.address) }
+                if let line = event.text(style: terminal.output) { terminal.write(line + "\n") }
+            }
+        }
+        let givenUp = releasing.givenUp(after: hostPlan, succeeded: succeeded)
+        let all = givenUp.map(\.address) + objects.flatMap(\.owned).map(\.address).filter(succeeded.contains)
+        try await end(givenUp, all: all.sorted(), summary: summary, record: record, terminal: terminal)
+        await removeFolders(of: targets, glob: glob, observed: observed, composition: composition)
+        let left = Set(releasing.settings.map(\.address) + objects.flatMap(\.owned).map(\.address)).subtracting(all)
+        if !left.isEmpty { terminal.write("Still held: \(Escaping.shown(left.sorted().map(\.description).joined(separator: ", "))).\n") }
+        if !summary.isComplete { throw ExitCode(1) }
+    }
+
+    private func carryOut(
+        _ plan: Plan,
+        _ pass: Pass,
+        _ collaborators: ApplyCollaborators,
+        _ terminal: Terminal
+    ) async -> (ApplySummary, Set<ResourceAddress>) {
+        let succeeded = Mutex<Set<ResourceAddress>>([])
+        let summary = await Applying.apply(
+            plan,
+            desired: pass.desired,
+            kinds: pass.kinds,
+            collaborators: collaborators,
+            options: ApplyOptions(concurrency: options.concurrency)
+        ) { event in
+            if case .summary = event { return }
+            if case .succeeded(let address, _) = event { succeeded.withLock { _ = $0.insert(address) } }
+            if let line = event.text(style: terminal.output) { terminal.write(line + "\n") }
+        }
+        return (summary, succeeded.withLock { $0 })
+    }
+
+    private func removeFolders(of targets: [Target], glob: AddressGlob, observed: ObservedState, composition: Composition) async {
+        for case .host(let host) in targets where glob.includes(ResourceAddress(target: host.name, resource: "")) {
             if case .observed? = observed.targets[host.name] { await composition.hosts.removeEmptyFolders(HostLogin(host)) }
         }
-        if !plan.problems.isEmpty { throw ExitCode(1) }
     }
 
     /// A misspelt name should not look like "nothing to do".
-    private func checkThatSomethingIsMeant(_ glob: AddressGlob, desired: DesiredState, held: [HeldSetting], terminal: Terminal) throws {
-        guard held.isEmpty, !desired.targets.contains(where: { glob.couldMatch(target: $0.name) }) else { return }
+    private func checkThatSomethingIsMeant(_ held: [HeldSetting], targets: [Target], desired: DesiredState, terminal: Terminal) throws {
+        guard held.isEmpty, targets.isEmpty else { return }
         let names = desired.targets.map(\.name)
         let nearest = Diagnostic.nearest(to: String(addressOrGlob.prefix { $0 != "/" }), among: names).map { "Did you mean '\($0)'? " } ?? ""
         let pattern = Escaping.shown(addressOrGlob)
@@ -119,16 +170,22 @@ struct ReleaseCommand: AsyncParsableCommand {
         throw ExitCode(1)
     }
 
-    private func observe(_ hosts: [ResourceModel.Host], composition: Composition, terminal: Terminal) async -> ObservedState {
+    private func observe(
+        _ targets: [Target],
+        desired: DesiredState,
+        composition: Composition,
+        terminal: Terminal
+    ) async -> ObservedState {
         // A host is asked for everything anyway; which of it matters is known only afterwards.
-        let anything = hosts.map { host in
-            DesiredResource(kind: "", handler: "", address: ResourceAddress(target: host.name, resource: ""), fields: .null, origins: [])
+        let anything = targets.map { target in
+            DesiredResource(kind: "", handler: "", address: ResourceAddress(target: target.name, resource: ""), fields: .null, origins: [])
         }
-        var progress = ProgressLine(targets: hosts.map(\.name), terminal: terminal)
+        let declared = Dictionary(grouping: desired.resources, by: \.address.target)
+        var progress = ProgressLine(targets: targets.map(\.name), terminal: terminal)
         let observed = await Observing.observe(
-            DesiredState(targets: hosts.map(Target.host), resources: anything, contentHash: ""),
+            DesiredState(targets: targets, resources: anything, contentHash: ""),
             concurrency: options.concurrency,
-            observer: { target, resources in await composition.observe(target, resources) },
+            observer: { target, _ in await composition.observe(target, declared[target.name] ?? []) },
             progress: { progress.answered($0.name, $1) }
         )
         progress.finish()
@@ -137,7 +194,7 @@ struct ReleaseCommand: AsyncParsableCommand {
 
     /// What is meant and can be given up, in the inventory or found on a host, and what can't be.
     private func settings(
-        of hosts: [ResourceModel.Host],
+        of targets: [Target],
         held: [HeldSetting],
         glob: AddressGlob,
         observed: ObservedState,
@@ -146,10 +203,11 @@ struct ReleaseCommand: AsyncParsableCommand {
         var settings: [HeldSetting] = []
         var problems: [Problem] = []
         let heldByTarget = Dictionary(grouping: held, by: \.address.target)
-        for host in hosts {
-            var own = heldByTarget[host.name] ?? []
-            switch observed.targets[host.name] {
+        for target in targets {
+            var own = heldByTarget[target.name] ?? []
+            switch observed.targets[target.name] {
             case .observed(let facts):
+                guard case .host(let host) = target else { continue }
                 if !own.isEmpty, !composition.inventory.isRecognised(host.name) {
                     let message =
                         "it can't be told whether this is the machine that was changed: its /etc/machine-id is empty or can't be read. "
@@ -164,7 +222,7 @@ struct ReleaseCommand: AsyncParsableCommand {
             case nil: break
             }
         }
-        let names = Set(hosts.map(\.name))
+        let names = Set(targets.map(\.name))
         for target in heldByTarget.keys.sorted() where !names.contains(target) {
             let message =
                 "is not declared in \(source), so it is not known how to reach it. Declare the Host again for as long as this takes; "
@@ -174,40 +232,17 @@ struct ReleaseCommand: AsyncParsableCommand {
         return (settings, problems)
     }
 
-    private func carryOut(
-        _ releasing: Releasing,
-        _ plan: Plan,
-        _ pass: Pass,
-        _ composition: Composition,
-        _ record: ApplyRecord,
-        _ terminal: Terminal
-    ) async throws {
-        try await record.begin(plan)
-        var collaborators = composition.applyCollaborators
-        collaborators.willStart = { await record.willStart($0) }
-        collaborators.didEnd = { await record.didEnd($0, $1) }
-        let succeeded = Mutex<Set<ResourceAddress>>([])
-        let summary = await Applying.apply(
-            plan,
-            desired: pass.desired,
-            kinds: pass.kinds,
-            collaborators: collaborators,
-            options: ApplyOptions(concurrency: options.concurrency)
-        ) { event in
-            if case .summary = event { return }
-            if case .succeeded(let address, _) = event { succeeded.withLock { _ = $0.insert(address) } }
-            if let line = event.text(style: terminal.output) { terminal.write(line + "\n") }
-        }
-        let givenUp = releasing.givenUp(after: plan, succeeded: succeeded.withLock { $0 })
-        try await end(givenUp, summary: summary, record: record, terminal: terminal)
-        let left = Set(releasing.settings).subtracting(givenUp).map(\.address.description).sorted()
-        if !left.isEmpty { terminal.write("Still held: \(Escaping.shown(left.joined(separator: ", "))).\n") }
-        if !summary.isComplete { throw ExitCode(1) }
-    }
-
     /// Trims the inventory, and says so in the journal.
-    private func end(_ givenUp: [HeldSetting], summary: ApplySummary, record: ApplyRecord, terminal: Terminal) async throws {
-        let list = givenUp.map(\.address.description).joined(separator: ", ")
+    ///
+    /// - Parameter all: What is given up, in clusters, too.
+    private func end(
+        _ givenUp: [HeldSetting],
+        all: [ResourceAddress],
+        summary: ApplySummary,
+        record: ApplyRecord,
+        terminal: Terminal
+    ) async throws {
+        let list = all.isEmpty ? "nothing" : all.map(\.description).joined(separator: ", ")
         do throws(StoreFailure) {
             for (target, settings) in Dictionary(grouping: givenUp, by: \.address.target) {
                 try await record.journal.giveUp(settings.map(\.address.description), at: target)
@@ -215,49 +250,17 @@ struct ReleaseCommand: AsyncParsableCommand {
         } catch {
             throw terminal.failed(error, "what was done at the hosts is done, and the inventory still has it; release again")
         }
-        guard await record.end(summary, saying: givenUp.isEmpty ? "gave up nothing" : "gave up \(list)") else { throw ExitCode(1) }
-        terminal.write("Given up: \(givenUp.isEmpty ? "nothing" : Escaping.shown(list)).\n")
+        guard await record.end(summary, saying: "gave up \(list)") else { throw ExitCode(1) }
+        terminal.write("Given up: \(Escaping.shown(list)).\n")
     }
 
-    private func forget(_ held: [HeldSetting], desired: DesiredState, record: ApplyRecord, terminal: Terminal) async throws {
-        let releasing = Releasing(held, restores: false, targets: [], kinds: Source.kinds)
-        if held.isEmpty { return terminal.write("Nothing is held that '\(Escaping.shown(addressOrGlob))' means.\n") }
-        let lines = held.map { "  - \(Escaping.shown("\($0.address): \($0.words)"))" }
-        terminal.write("Forgotten, and left on the host as it is, with what Plumb wrote there:\n\(lines.joined(separator: "\n"))\n")
-        warn(of: held, desired: desired, terminal: terminal)
-        try terminal.confirm("Forget \(Self.count(held))?", isAnswered: yes)
+    private func forget(_ held: [HeldSetting], report: ReleaseReport, record: ApplyRecord, terminal: Terminal) async throws {
+        if held.isEmpty { return report.showNothing() }
+        report.showForgotten(held)
+        try terminal.confirm("Forget \(Self.count(held.count))?", isAnswered: yes)
         try await record.begin(Plan(planID: "", revision: nil, source: source))
-        try await end(releasing.settings, summary: ApplySummary(), record: record, terminal: terminal)
+        try await end(held, all: held.map(\.address), summary: ApplySummary(), record: record, terminal: terminal)
     }
 
-    // MARK: The screen
-
-    private func show(_ releasing: Releasing, _ plan: Plan, desired: DesiredState, terminal: Terminal) {
-        if !plan.actions.isEmpty || !plan.problems.isEmpty {
-            terminal.write(plan.text(style: terminal.output, showsSteps: options.verbose))
-        }
-        guard !releasing.settings.isEmpty else {
-            if plan.problems.isEmpty { terminal.write("Nothing is held that '\(Escaping.shown(addressOrGlob))' means.\n") }
-            return
-        }
-        var text = plan.actions.isEmpty && plan.problems.isEmpty ? "" : "\n"
-        text += terminal.output.bold("Given up") + "\n"
-        text += releasing.settings.map { "  - \(Escaping.shown($0.address.description))\n" }.joined()
-        if !releasing.stays.isEmpty {
-            text += "\n\(terminal.output.bold("Stays as it is"))\n"
-            text += releasing.stays.map { "  - \(Escaping.shown($0))\n" }.joined()
-        }
-        terminal.write(text)
-        warn(of: releasing.settings, desired: desired, terminal: terminal)
-    }
-
-    private func warn(of settings: [HeldSetting], desired: DesiredState, terminal: Terminal) {
-        // What is declared in part is declared, too.
-        let declared = Set(settings).subtracting(orphans(of: settings, in: desired, kinds: Source.kinds)).map(\.address.description).sorted()
-        guard !declared.isEmpty else { return }
-        let lines = declared.map { "  - \(Escaping.shown($0))\n" }.joined()
-        terminal.write("\n\(terminal.output.yellow("Still declared: the next apply takes it again"))\n\(lines)")
-    }
-
-    private static func count(_ settings: [HeldSetting]) -> String { settings.count == 1 ? "this setting" : "these \(settings.count) settings" }
+    private static func count(_ number: Int) -> String { number == 1 ? "this one" : "these \(number)" }
 }
