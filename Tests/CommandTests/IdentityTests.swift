@@ -9,7 +9,7 @@ extension LabTests {
 
         @Test func anotherMachineIsBlockedUntilItIsAccepted() async throws {
             let lab = try Lab()
-            let data = "\(lab.folder)/identity"
+            let data = "\(lab.folder)/swapped"
             try await lab.withSpecs(["specs.yaml": Lab.hosts(["swapped", "steady"]) + Lab.wlan0("mtu: 1400")]) { source in
                 try await lab.withHost("steady") {
                     try await lab.withHost("swapped") {
