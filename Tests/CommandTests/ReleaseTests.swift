@@ -132,6 +132,38 @@ extension LabTests {
             }
         }
 
+        @Test func aPreImageOutlivesAnApplyThatIsKilled() async throws {
+            let lab = try Lab()
+            try await lab.withHost("killed") {
+                try await lab.wrapIP(
+                    "killed",
+                    "case \"$*\" in *'wlan0 mtu 1400') /usr/sbin/ip \"$@\"; : >/run/lab/changing; sleep 60; exit 0 ;; esac"
+                )
+                try await lab.withSpecs(["specs.yaml": Lab.hosts(["killed"]) + Lab.wlan0("mtu: 1400")]) { source in
+                    let apply = try Background(["/usr/bin/env"] + lab.commandLine(["apply", source, "--yes", "--timeout", "30s"]))
+                    try await lab.lab("exec", "killed", "sh", "-c", "until [ -e /run/lab/changing ]; do sleep 0.05; done")
+                    apply.kill9()
+                    try FileManager.default.removeItem(atPath: "\(source)/specs.yaml")
+                    try Data(Lab.hosts(["killed"]).utf8).write(to: URL(fileURLWithPath: "\(source)/hosts.yaml"))
+                    let plan = try await lab.plumb(["plan", source])
+                    #expect(plan.output.contains("(mtu perhaps 1400, was 1500 before Plumb)"), "\(plan.output)")
+
+                    // Declared again it is found to be so.
+                    let spec = URL(fileURLWithPath: "\(source)/settings.yaml")
+                    try Data(Lab.wlan0("mtu: 1400").utf8).write(to: spec)
+                    let again = try await lab.plumb(["apply", source])
+                    #expect(again.status == 0 && again.output.contains("No changes."), "\(again.output) \(again.errorOutput)")
+                    try FileManager.default.removeItem(at: spec)
+                    let sure = try await lab.plumb(["plan", source])
+                    #expect(sure.output.contains("(mtu 1400, was 1500 before Plumb)"), "\(sure.output)")
+
+                    let release = try await lab.plumb(["release", "killed", source, "--restore", "--yes"])
+                    #expect(release.status == 0, "\(release.output) \(release.errorOutput)")
+                }
+                #expect(try await lab.link("killed", "wlan0")["mtu"] == 1500)
+            }
+        }
+
         @Test func unitsThatTheInventoryDoesNotKnowAreFound() async throws {
             try await withHeldSettings("found") { lab, source, _ in
                 let other = "\(lab.folder)/release-other"

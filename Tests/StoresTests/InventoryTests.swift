@@ -141,6 +141,15 @@ import Values
         }
     }
 
+    @Test func whatTurnsOutToBeDoneIsNoLongerPending() async throws {
+        try await withJournal { journal in
+            let other = "pi-1/NetworkInterface/eth0"
+            try await journal.hold([mtu(1500, 1400), mtu(1500, 1400, other)], at: "pi-1", run: nil, time: noon)
+            try await journal.confirm([other])
+            #expect(try await journal.inventory().settings.map { $0.fields.map(\.isPending) } == [[false], [true]])
+        }
+    }
+
     @Test func whatIsReportedIsMarkedUntilItIsChangedAgain() async throws {
         try await withJournal { journal in
             try await journal.hold([mtu(1500, 1400)], at: "pi-1", run: nil, time: noon)

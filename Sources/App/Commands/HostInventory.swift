@@ -80,6 +80,13 @@ final class HostInventory: Sendable {
         )
     }
 
+    /// Writes down what an apply that failed or died has done after all: what it was about is as declared.
+    func noteSettled(in plan: Plan, in journal: Journal) async throws(StoreFailure) {
+        let uncertain = held.filter { $0.fields.contains(where: \.isUncertain) }.map(\.address)
+        let settled = Set(uncertain).intersection(plan.unchanged).sorted()
+        if !settled.isEmpty { try await journal.confirm(settled.map(\.description)) }
+    }
+
     /// Writes down which settings have been said to be no longer declared.
     func noteReported(in plan: Plan, desired: DesiredState, kinds: [RegisteredKind], in journal: Journal) async throws(StoreFailure) {
         let said = Set(plan.notes)
@@ -151,7 +158,15 @@ extension HeldSetting {
             address: ResourceAddress(target: setting.target, resource: String(setting.address.dropFirst(start.count))),
             kind: setting.kind,
             handler: setting.handler,
-            fields: setting.fields.map { .init(path: $0.path, before: $0.before, applied: $0.applied, isReported: $0.isReported) }
+            fields: setting.fields.map { field in
+                .init(
+                    path: field.path,
+                    before: field.before,
+                    applied: field.applied,
+                    isReported: field.isReported,
+                    isUncertain: field.isPending
+                )
+            }
         )
     }
 }

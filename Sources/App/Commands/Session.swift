@@ -71,6 +71,7 @@ struct Session {
     func remember(_ plan: Plan, isShown: Bool, in record: ApplyRecord) async throws {
         do throws(StoreFailure) {
             try await composition.inventory.noteSeen(in: record.journal, at: Date())
+            try await composition.inventory.noteSettled(in: plan, in: record.journal)
             if isShown { try await composition.inventory.noteReported(in: plan, desired: pass.desired, kinds: pass.kinds, in: record.journal) }
         } catch {
             throw terminal.failed(error, "nothing was changed")

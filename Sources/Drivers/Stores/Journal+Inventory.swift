@@ -129,15 +129,25 @@ extension Journal {
         }
     }
 
+    /// Writes down that these settings are as they were to be, whatever became of the apply that was to make them so.
+    package func confirm(_ addresses: [String]) async throws(StoreFailure) {
+        let addresses = Set(addresses)
+        try await changeFields { address, field in if addresses.contains(address) { field.isPending = false } }
+    }
+
     /// Writes down of which fields, by address and path, it has been said that they are no longer declared; of all others it has not.
     package func markReported(_ reported: [String: Set<String>]) async throws(StoreFailure) {
+        try await changeFields { address, field in field.isReported = reported[address]?.contains(field.path) ?? false }
+    }
+
+    private func changeFields(_ change: @escaping @Sendable (String, inout Inventory.Setting.Field) -> Void) async throws(StoreFailure) {
         try await write { database in
             for row in try Row.fetchAll(database, sql: "SELECT held.* FROM held JOIN identity ON id = identity WHERE ended IS NULL") {
                 let address: String = row["address"]
                 let identity: Int64 = row["identity"]
                 let before = try Inventory.Setting.fields(row["fields"])
                 var fields = before
-                for index in fields.indices { fields[index].isReported = reported[address]?.contains(fields[index].path) ?? false }
+                for index in fields.indices { change(address, &fields[index]) }
                 guard fields != before else { continue }
                 try database.execute(
                     sql: "UPDATE held SET fields = ? WHERE identity = ? AND address = ?",

@@ -10,12 +10,15 @@ package struct HeldSetting: Hashable, Sendable {
         package var applied: Value?
         /// An apply has said already that it is no longer declared.
         package var isReported: Bool
+        /// An apply failed or died over it: it may be as applied, or as before.
+        package var isUncertain: Bool
 
-        package init(path: String, before: Value?, applied: Value?, isReported: Bool = false) {
+        package init(path: String, before: Value?, applied: Value?, isReported: Bool = false, isUncertain: Bool = false) {
             self.path = path
             self.before = before
             self.applied = applied
             self.isReported = isReported
+            self.isUncertain = isUncertain
         }
     }
 
@@ -35,7 +38,7 @@ package struct HeldSetting: Hashable, Sendable {
     /// `mtu 1400, was 1500 before Plumb; flags.up true, was false before Plumb`.
     package var words: String {
         fields.map { field in
-            let applied = "\(field.path) \(field.applied?.description ?? "none")"
+            let applied = "\(field.path) \(field.isUncertain ? "perhaps " : "")\(field.applied?.description ?? "none")"
             return field.before == field.applied ? applied : "\(applied), was \(field.before?.description ?? "none") before Plumb"
         }
         .joined(separator: "; ")
