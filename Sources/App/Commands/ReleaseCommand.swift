@@ -111,8 +111,12 @@ struct ReleaseCommand: AsyncParsableCommand {
         try terminal.confirm("Give up \(Self.count(possible))?", isAnswered: yes)
 
         try await record.begin(plan)
-        var collaborators = composition.applyCollaborators
-        collaborators.willStart = { await record.willStart($0) }
+        let base = composition.applyCollaborators
+        var collaborators = base
+        collaborators.willStart = { action in
+            if let problem = await base.willStart(action) { return problem }
+            return await record.willStart(action)
+        }
         collaborators.didEnd = { await record.didEnd($0, $1) }
         var (summary, succeeded) = await carryOut(hostPlan, pass, collaborators, terminal)
         for (cluster, owned, actions) in objects where !actions.isEmpty {
