@@ -89,9 +89,12 @@ struct ReleaseCommand: AsyncParsableCommand {
 
         let observed = await observe(targets, desired: desired, composition: composition, terminal: terminal)
         let (settings, problems) = settings(of: targets, held: held, glob: glob, observed: observed, composition: composition)
-        let releasing = Releasing(settings, restores: restore, targets: targets, kinds: Source.kinds)
-        let pass = Pass(desired: releasing.desired, kinds: Source.kinds, source: source, concurrency: options.concurrency)
-        var plan = pass.plan(releasing.desired, observed: observed)
+        // Hosts alone: at a cluster, that nothing is declared would mean that everything has to go.
+        let hosts = targets.filter { if case .host = $0 { true } else { false } }
+        let releasing = Releasing(settings, restores: restore, targets: hosts, kinds: Source.kinds)
+        let pass = Pass(desired: releasing.desired, kinds: HostKinds.all, source: source, concurrency: options.concurrency)
+        let names = Set(hosts.map(\.name))
+        var plan = pass.plan(releasing.desired, observed: ObservedState(targets: observed.targets.filter { names.contains($0.key) }))
         plan.problems += problems.filter { !plan.problems.contains($0) }
         let hostPlan = plan
         var objects: [(cluster: Cluster, owned: [OwnedResource], actions: [Action])] = []
