@@ -4,6 +4,7 @@ import Planning
 import Reconciling
 import Reporting
 import ResourceModel
+import SpecSources
 
 /// One run of `plan` or `apply`: the specs, the connections, and the pass over both.
 struct Session {
@@ -30,8 +31,17 @@ struct Session {
             }
             throw ExitCode(1)
         }
-        pass = Pass(desired: desired, kinds: Source.kinds, source: source, selection: selection, concurrency: options.concurrency)
-        composition = Composition(options: options, confirmTimeout: confirmTimeout) { terminal.writeError("\(Escaping.shown($0))\n") }
+        pass = Pass(
+            desired: desired,
+            kinds: Source.kinds,
+            source: source,
+            selection: selection,
+            concurrency: options.concurrency,
+            maxDeletes: options.maxDeletes
+        )
+        composition = Composition(options: options, source: SourceIdentity(of: source), confirmTimeout: confirmTimeout) {
+            terminal.writeError("\(Escaping.shown($0))\n")
+        }
         concurrency = options.concurrency
         self.terminal = terminal
     }
@@ -55,9 +65,13 @@ struct Session {
         report: @escaping @Sendable (ApplyEvent) -> Void
     ) async -> ApplySummary {
         var collaborators = composition.applyCollaborators
+        let desired = pass.desired
+        composition.inventories.patience = max(wait ?? .zero, .seconds(30))
+        collaborators.prepare = { await composition.recordHolding($0, $1, desired) }
+        collaborators.conclude = { await composition.recordOutcome($0, $1, desired) }
         collaborators.willStart = { await record.willStart($0) }
         collaborators.didEnd = { await record.didEnd($0, $1) }
-        return await Applying.apply(
+        let summary = await Applying.apply(
             plan,
             desired: pass.desired,
             kinds: pass.kinds,
@@ -65,6 +79,13 @@ struct Session {
             options: ApplyOptions(concurrency: concurrency, wait: wait, isInterrupted: isInterrupted),
             report: report
         )
+        await settleInventories()
+        return summary
+    }
+
+    /// Writes down what was found out about the clusters that nothing was changed in: an annotation that says `keep` is no change of the object.
+    func settleInventories() async {
+        for case .cluster(let cluster) in pass.observedPart.targets { await composition.settleInventory(of: cluster) }
     }
 
     func close() async { await composition.close() }

@@ -14,6 +14,8 @@ package struct Pass: Sendable {
     package var selection: Selection
     /// Targets asked at the same time.
     package var concurrency: Int
+    /// `--max-deletes`.
+    package var maxDeletes: Int
 
     package init(
         desired: DesiredState,
@@ -21,7 +23,8 @@ package struct Pass: Sendable {
         revision: String? = nil,
         source: String,
         selection: Selection = Selection(),
-        concurrency: Int
+        concurrency: Int,
+        maxDeletes: Int = defaultMaxDeletes
     ) {
         self.desired = desired
         self.kinds = kinds
@@ -29,6 +32,7 @@ package struct Pass: Sendable {
         self.source = source
         self.selection = selection
         self.concurrency = concurrency
+        self.maxDeletes = maxDeletes
     }
 
     /// What has to be asked for this pass.
@@ -49,6 +53,13 @@ package struct Pass: Sendable {
     /// Plans from what was observed already. Synchronous and deterministic.
     package func plan(_ part: DesiredState, observed: ObservedState) -> Plan {
         let drift = selection.narrowed(detectDrift(desired: part, observed: observed, kinds: kinds))
-        return Planning.plan(drift, kinds: kinds, contentHash: desired.contentHash, revision: revision, source: source)
+        return Planning.plan(
+            drift,
+            kinds: kinds,
+            contentHash: desired.contentHash,
+            revision: revision,
+            source: source,
+            maxDeletes: maxDeletes
+        )
     }
 }
