@@ -66,7 +66,7 @@ struct Session {
     ) async -> ApplySummary {
         var collaborators = composition.applyCollaborators
         let desired = pass.desired
-        composition.inventories.patience = max(wait ?? .zero, .seconds(30))
+        composition.inventories.patience = wait ?? .seconds(30)
         collaborators.prepare = { await composition.recordHolding($0, $1, desired) }
         collaborators.conclude = { await composition.recordOutcome($0, $1, desired) }
         collaborators.willStart = { await record.willStart($0) }

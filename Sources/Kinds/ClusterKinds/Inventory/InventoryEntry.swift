@@ -42,6 +42,9 @@ package struct InventoryEntry: Hashable, Sendable {
         )
     }
 
+    /// It is given up and not deleted when it is no longer declared.
+    var isOnlyHeld: Bool { !isCreated || managesFieldsOnly || isKept }
+
     /// One line of JSON, as a person finds it with `kubectl get configmap -o yaml`.
     var line: String {
         var members: [String: Value] = ["object": .string(resource)]

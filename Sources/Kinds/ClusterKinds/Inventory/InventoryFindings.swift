@@ -50,7 +50,8 @@ package struct InventoryFindings: Sendable {
             // Gone, or another object in its place: nothing of it is ours any more.
             let isGone = observed.problem == nil && observed.live == nil
             let settled = Self.settled(entry, observed) ?? entry
-            if isGone || entry.uid != nil && settled.uid != entry.uid {
+            let isAnother = entry.uid != nil && settled.uid != entry.uid
+            if isGone || isAnother || settled.isOnlyHeld && !(observed.live.map(Self.isHeld) ?? true) {
                 changes.append(.forget(key: entry.key, uid: entry.uid))
                 continue
             }
@@ -67,6 +68,10 @@ package struct InventoryFindings: Sendable {
         // Without a UID an apply was cut short: was it still made? With another one, somebody else made this object.
         settled.isCreated = entry.uid == nil && entry.isCreated && isMadeByUs(live)
         return settled
+    }
+
+    private static func isHeld(_ live: Value) -> Bool {
+        ManagedFieldsEntry.entries(of: live).contains { $0.isApply(by: KubernetesObject.fieldManager) }
     }
 
     /// Whether an object was made by our own apply: we set fields no later than it was made, and nobody else did. When in doubt, it was not.

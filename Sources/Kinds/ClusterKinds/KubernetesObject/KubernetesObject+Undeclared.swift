@@ -75,7 +75,10 @@ extension KubernetesObject {
         drift.details["deletes"] = true
         let made = live[path: "metadata", "creationTimestamp"]?.stringValue ?? "a time unknown"
         drift.reason = "no longer declared; Plumb created it at \(made)"
-        if object.isDefinition { drift.reason += "; with it go all \(live[path: "spec", "names", "plural"]?.stringValue ?? "objects of its kind")" }
+        if object.isDefinition {
+            let plural = live[path: "spec", "names", "plural"]?.stringValue
+            drift.reason += "; with it go all \(plural ?? "objects of its kind")"
+        }
         if object.isNamespace { drift.reason += "; with it goes all that is in it" }
         return drift
     }
