@@ -78,9 +78,11 @@ struct InventoryTests {
     @Test func isMadeChangedAndTakenAway() async {
         let server = Server()
         #expect(await record([.hold(entry("a", uid: nil)), .hold(entry("b"))], server) == nil)
-        #expect(server.lines() == [
-            #"{"created":true,"object":"v1/ConfigMap/default/a"}"#, #"{"created":true,"object":"v1/ConfigMap/default/b","uid":"u"}"#,
-        ])
+        #expect(
+            server.lines() == [
+                #"{"created":true,"object":"v1/ConfigMap/default/a"}"#, #"{"created":true,"object":"v1/ConfigMap/default/b","uid":"u"}"#,
+            ]
+        )
         #expect(await record([.hold(entry("a", uid: "x")), .forget(key: "/ConfigMap/default/b", uid: "u")], server) == nil)
         #expect(server.lines() == [#"{"created":true,"object":"v1/ConfigMap/default/a","uid":"x"}"#])
         // Known already: nothing is written. Forgotten with another UID: that is somebody else's knowledge.
@@ -125,10 +127,12 @@ struct InventoryTests {
         #expect(server.lines() == [#"{"object":"v1/Secret/default/theirs","uid":"s"}"#])
     }
 
-    @Test(arguments: [
-        (["format": "2"], "is of a newer Plumb"), (["objects": "{\"object\":\"v1/ConfigMap/default/a\"}\n???\n"], "is damaged"),
-        (["inventory": .null], "is no inventory any more"),
-    ] as [(Value, String)])
+    @Test(
+        arguments: [
+            (["format": "2"], "is of a newer Plumb"), (["objects": "{\"object\":\"v1/ConfigMap/default/a\"}\n???\n"], "is damaged"),
+            (["inventory": .null], "is no inventory any more"),
+        ] as [(Value, String)]
+    )
     func whatIsNotAsPlumbWritesItIsLeftAlone(change: Value, message: String) async {
         let server = Server()
         #expect(await record([.hold(entry("a"))], server) == nil)
@@ -147,18 +151,20 @@ struct InventoryTests {
         #expect(other.namespace == "web" && other.name == "shop" && other.words == "web/shop")
     }
 
-    @Test(arguments: [
-        // Made by our apply, and a controller came later.
-        ([("plumb", "Apply", "12:00:00"), ("kcm", "Update", "12:00:03")], true),
-        // The clock ticked between the fields and the object.
-        ([("plumb", "Apply", "11:59:59")], true),
-        // There before we came.
-        ([("kubectl", "Update", "12:00:00"), ("plumb", "Apply", "12:00:05")], false),
-        // In the same second: who knows.
-        ([("kubectl", "Update", "12:00:00"), ("plumb", "Apply", "12:00:00")], false),
-        ([("plumb", "Update", "12:00:00")], false),
-        ([], false),
-    ] as [([(String, String, String)], Bool)])
+    @Test(
+        arguments: [
+            // Made by our apply, and a controller came later.
+            ([("plumb", "Apply", "12:00:00"), ("kcm", "Update", "12:00:03")], true),
+            // The clock ticked between the fields and the object.
+            ([("plumb", "Apply", "11:59:59")], true),
+            // There before we came.
+            ([("kubectl", "Update", "12:00:00"), ("plumb", "Apply", "12:00:05")], false),
+            // In the same second: who knows.
+            ([("kubectl", "Update", "12:00:00"), ("plumb", "Apply", "12:00:00")], false),
+            ([("plumb", "Update", "12:00:00")], false),
+            ([], false),
+        ] as [([(String, String, String)], Bool)]
+    )
     func tellsWhoMadeAnObject(entries: [(String, String, String)], isOurs: Bool) {
         let managed = entries.map { manager, operation, time -> Value in
             ["manager": .string(manager), "operation": .string(operation), "time": .string("2026-01-31T\(time)Z"), "fieldsV1": ["f:data": [:]]]

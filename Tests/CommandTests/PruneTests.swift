@@ -325,7 +325,9 @@ extension LabTests {
             try await withSpecs(cluster: "context: home, inventory: \(id)") { lab, specs in
                 let count = 150
                 for number in 0..<count { try specs.put("k\(number)", map("k\(number)")) }
-                let background = try Background(lab.commandLine(["apply", specs.folder, "--yes", "--output", "jsonl"], data: "\(specs.folder)/.data"))
+                let background = try Background(
+                    lab.commandLine(["apply", specs.folder, "--yes", "--output", "jsonl"], data: "\(specs.folder)/.data")
+                )
                 #expect(try await background.waits { $0.output.contains("\"started\"") && $0.output.split(separator: "\n").count > count + 20 })
                 background.kill9()
                 let inventory = try await lab.request("GET", "/api/v1/namespaces/kube-system/configmaps/plumb-inventory-\(id)")
@@ -364,7 +366,9 @@ extension LabTests {
             try await withSpecs(cluster: "context: nobody") { lab, specs in
                 try specs.put("a", map("a"))
                 let plan = try await specs.plan()
-                #expect("\(plan["notes"] ?? .null)".contains("nothing is pruned, as the inventory can't be read: user nobody may not list configmaps"))
+                #expect(
+                    "\(plan["notes"] ?? .null)".contains("nothing is pruned, as the inventory can't be read: user nobody may not list configmaps")
+                )
                 let refused = try await specs.apply(status: 1)
                 #expect(refused.output.contains("the inventory can't be written"), "\(refused.output)")
                 #expect(refused.output.contains("'inventory: NAMESPACE/NAME' in the Cluster's spec"))

@@ -20,7 +20,13 @@ struct PruneTests {
             return owned.compactMap { owned -> ResourceDrift? in
                 let name = owned.address.resource.split(separator: "/")[1]
                 guard output.split(separator: "\n").contains(where: { $0.hasPrefix("\(name)=") }) else { return nil }
-                return ResourceDrift(address: owned.address, kind: "Setting", handler: "Setting", standing: .surplus, phase: name == "first" ? 100 : 101)
+                return ResourceDrift(
+                    address: owned.address,
+                    kind: "Setting",
+                    handler: "Setting",
+                    standing: .surplus,
+                    phase: name == "first" ? 100 : 101
+                )
             }
         },
         change: { drift in

@@ -9,7 +9,7 @@ import Glibc
 package struct SourceIdentity: Hashable, Sendable {
     /// Ten hexadecimal digits.
     package var id: String
-    /// For people: `github.com/owner/repository, folder state`; no credentials in it.
+    /// For people: `github.com/owner/repository, state`; no credentials in it.
     package var words: String
 
     package init(of path: String) {

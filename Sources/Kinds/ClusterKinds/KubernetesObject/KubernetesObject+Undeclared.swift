@@ -70,7 +70,8 @@ extension KubernetesObject {
         }
         if let found = observed.problem { return problem(found.status, found.message) }
         if let owner = ObjectOwners.owner(of: live) {
-            return problem(.held, "Plumb made it, but now it is owned by \(owner), so it is not deleted. 'plumb release \(drift.address)' gives it up")
+            let advice = "'plumb release \(drift.address)' gives it up"
+            return problem(.held, "Plumb made it, but now it is owned by \(owner), so it is not deleted. \(advice)")
         }
         drift.details["deletes"] = true
         let made = live[path: "metadata", "creationTimestamp"]?.stringValue ?? "a time unknown"
