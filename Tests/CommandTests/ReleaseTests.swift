@@ -173,6 +173,28 @@ extension LabTests {
             }
         }
 
+        @Test func objectsAreGivenUpWithTheirValues() async throws {
+            let lab = try Lab()
+            let map = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: released}\ndata: {a: b}\n"
+            try await lab.withSpecs(["cluster.yaml": Lab.cluster, "map.yaml": map]) { source in
+                let apply = try await lab.plumb(["apply", source] + Self.quick)
+                #expect(apply.status == 0, "\(apply.output) \(apply.errorOutput)")
+                let release = try await lab.plumb(["release", "home/v1/ConfigMap/*", source, "--yes"])
+                #expect(release.status == 0, "\(release.output) \(release.errorOutput)")
+                #expect(release.output.contains("Given up: home/v1/ConfigMap/default/released."), "\(release.output)")
+                #expect(release.output.contains("Still declared: the next apply takes it again"), "\(release.output)")
+                let live = try await lab.request("GET", "/api/v1/namespaces/default/configmaps/released")
+                #expect(live[path: "data", "a"] == "b")
+                let managers = (live[path: "metadata", "managedFields"]?.arrayValue ?? []).compactMap { $0["manager"]?.stringValue }
+                #expect(!managers.contains("plumb"), "\(live)")
+
+                try FileManager.default.removeItem(atPath: "\(source)/map.yaml")
+                let plan = try await lab.plumb(["plan", source, "--output", "json", "--detailed-exitcode"])
+                #expect(try plan.status == 0 && plan.document.changes.isEmpty, "what was given up is never pruned: \(plan.output)")
+                _ = try await lab.request("DELETE", "/api/v1/namespaces/default/configmaps/released")
+            }
+        }
+
         @Test func aMisspeltNameIsNoSuccess() async throws {
             let lab = try Lab()
             try await lab.withSpecs(["hosts.yaml": Lab.hosts(["pi-1"])]) { source in

@@ -2,6 +2,7 @@ import ArgumentParser
 import Foundation
 import Reporting
 import ResourceModel
+import SpecSources
 import Stores
 
 struct AcceptCommand: AsyncParsableCommand {
@@ -42,7 +43,7 @@ struct AcceptCommand: AsyncParsableCommand {
         }
         let record = try await ApplyRecord.open(command: "accept", source: source, options: options, terminal: terminal)
         defer { record.close() }
-        let composition = Composition(options: options)
+        let composition = Composition(options: options, source: SourceIdentity(of: source))
         let observation = await composition.observeAnyone(target, [])
         await composition.close()
         do {

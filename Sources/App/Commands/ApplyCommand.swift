@@ -77,7 +77,9 @@ struct ApplyCommand: AsyncParsableCommand {
         let text = plan.text(style: output == .text ? terminal.output : terminal.errors, showsSteps: options.verbose)
         if output == .text { terminal.write(text) }
 
-        if plan.actions.isEmpty {
+        if plan.actions.isEmpty || plan.refusal != nil {
+            if let refusal = plan.refusal, output == .jsonl { terminal.writeError("\(terminal.errors.errorWord): \(Escaping.shown(refusal))\n") }
+            if plan.refusal == nil { await session.settleInventories() }
             var summary = ApplySummary()
             summary.problems = plan.problems.count
             if output == .jsonl { terminal.write(ApplyEvent.summary(summary).document.lineJSON + "\n") }

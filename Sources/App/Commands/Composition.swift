@@ -8,6 +8,7 @@ import KubernetesAPI
 import Observing
 import Planning
 import ResourceModel
+import SpecSources
 import Synchronization
 
 /// The one place where the drivers meet the engine: it turns the engine's questions into what hosts and API servers are asked, and back.
@@ -23,8 +24,15 @@ final class Composition: Sendable {
     /// Says on stderr what is being waited for.
     let tell: @Sendable (String) -> Void
     private let clusters = Mutex<[String: ClusterConnection]>([:])
+    let inventories: ClusterInventories
 
-    init(options: SharedOptions, confirmTimeout: Duration? = nil, tell: @escaping @Sendable (String) -> Void = { _ in }) {
+    init(
+        options: SharedOptions,
+        source: SourceIdentity,
+        confirmTimeout: Duration? = nil,
+        tell: @escaping @Sendable (String) -> Void = { _ in }
+    ) {
+        inventories = ClusterInventories(source: source)
         self.confirmTimeout = confirmTimeout
         self.tell = tell
         var pool = HostPoolOptions()
@@ -48,14 +56,17 @@ final class Composition: Sendable {
 
     /// Asks one target; what goes wrong is a value, and so is that it is not the one it was.
     func observe(_ target: Target, _ resources: [DesiredResource]) async -> TargetObservation {
-        inventory.checked(await observeAnyone(target, resources), of: target)
+        let checked = inventory.checked(await observeAnyone(target, resources), of: target)
+        // Nothing is written into another cluster than it was, not even what its own inventory lacks.
+        if case .failed = checked, case .cluster(let cluster) = target { inventories.forgetChanges(of: cluster) }
+        return checked
     }
 
     /// The same, whoever answers.
     func observeAnyone(_ target: Target, _ resources: [DesiredResource]) async -> TargetObservation {
         switch target {
         case .host(let host): await observe(host)
-        case .cluster(let cluster): await observe(cluster, resources)
+        case .cluster(let cluster): await observe(cluster, resources, inventory: .read(inventories.id(of: cluster)))
         }
     }
 
@@ -86,13 +97,14 @@ final class Composition: Sendable {
         return "\(answer.hostKeyFingerprint) \(machine)"
     }
 
-    private func observe(_ cluster: Cluster, _ resources: [DesiredResource]) async -> TargetObservation {
+    func observe(_ cluster: Cluster, _ resources: [DesiredResource], inventory: InventoryScope) async -> TargetObservation {
         do throws(APIFailure) {
             let connection = try connection(to: cluster)
-            let observation = await ClusterKinds.observe(resources, of: cluster.name) { (request) throws(APIFailure) in
+            let found = await ClusterKinds.observe(resources, of: cluster.name, inventory: inventory) { (request) throws(APIFailure) in
                 try await connection.send(request)
             }
-            guard case .observed(var facts) = observation else { return observation }
+            if case .read = inventory, let findings = found.inventory { inventories.note(findings, of: cluster) }
+            guard case .observed(var facts) = found.observation else { return found.observation }
             facts.notes = connection.notes.map { "\(cluster.name): \($0)" } + facts.notes
             return .observed(facts)
         } catch {
@@ -100,7 +112,7 @@ final class Composition: Sendable {
         }
     }
 
-    private func connection(to cluster: Cluster) throws(APIFailure) -> ClusterConnection {
+    func connection(to cluster: Cluster) throws(APIFailure) -> ClusterConnection {
         if let connection = clusters.withLock({ $0[cluster.name] }) { return connection }
         let connection = try ClusterConnection(
             ClusterLogin(kubeconfig: kubeconfig, context: cluster.context ?? context, timeout: timeout)
@@ -119,6 +131,7 @@ final class Composition: Sendable {
             execute: { target, action in await self.execute(action.steps, of: action.address, at: target) },
             executeRisky: { target, action, look in await self.executeRisky(action, at: target, timeout: confirmTimeout, look: look) },
             observe: { target, resources in await self.observe(target, resources) },
+            observeAgain: { target, resources, actions in await self.observeAgain(target, resources, actions) },
             awaitReadiness: { target, address, limit in await self.awaitReadiness(target, address, limit) }
         )
     }
@@ -152,7 +165,12 @@ final class Composition: Sendable {
         case (.cluster(let cluster), .send(let request)):
             do throws(APIFailure) {
                 let connection = try connection(to: cluster)
-                return await ClusterKinds.carryOut(request, for: address) { (request) throws(APIFailure) in try await connection.send(request) }
+                return await ClusterKinds.carryOut(
+                    request,
+                    for: address,
+                    send: { (request) throws(APIFailure) in try await connection.send(request) },
+                    onSuccess: { inventories.note(ClusterKinds.made($0), at: address) }
+                )
             } catch {
                 var problem = error.problem(at: cluster.name)
                 problem.address = address

@@ -1,4 +1,5 @@
 import Applying
+import ClusterKinds
 import Planning
 import ResourceModel
 
@@ -65,8 +66,15 @@ extension ReleaseCommand {
 }
 
 extension Composition {
-    /// Clusters have no inventory yet, so there is nothing to give up in them.
-    var objectRelease: ObjectRelease { ObjectRelease(steps: { _, _ in [] }, forget: { _, _ in nil }) }
+    var objectRelease: ObjectRelease {
+        ObjectRelease(
+            steps: { ClusterKinds.release($0, in: $1) },
+            forget: { cluster, objects in
+                guard let why = await self.forget(objects, at: cluster) else { return nil }
+                return Problem(target: cluster.name, status: .unknown, message: why)
+            }
+        )
+    }
 }
 
 extension ApplySummary {

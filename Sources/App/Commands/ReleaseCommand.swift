@@ -8,6 +8,7 @@ import Planning
 import Reconciling
 import Reporting
 import ResourceModel
+import SpecSources
 import Stores
 import Synchronization
 import Values
@@ -64,7 +65,9 @@ struct ReleaseCommand: AsyncParsableCommand {
         let desired = try Source.load(source, contextIsGiven: options.context != nil || Source.isInPod, terminal: terminal)
         let record = try await ApplyRecord.open(command: "release", source: source, options: options, terminal: terminal)
         defer { record.close() }
-        let composition = Composition(options: options, confirmTimeout: confirmTimeout.value) { terminal.writeError("\(Escaping.shown($0))\n") }
+        let composition = Composition(options: options, source: SourceIdentity(of: source), confirmTimeout: confirmTimeout.value) {
+            terminal.writeError("\(Escaping.shown($0))\n")
+        }
         do {
             do throws(StoreFailure) {
                 try composition.inventory.load(from: options.dataDirectoryPath)

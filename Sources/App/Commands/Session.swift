@@ -5,6 +5,7 @@ import Planning
 import Reconciling
 import Reporting
 import ResourceModel
+import SpecSources
 import Stores
 
 /// One run of `plan` or `apply`: the specs, the connections, and the pass over both.
@@ -33,8 +34,17 @@ struct Session {
             }
             throw ExitCode(1)
         }
-        var pass = Pass(desired: desired, kinds: Source.kinds, source: source, selection: selection, concurrency: options.concurrency)
-        composition = Composition(options: options, confirmTimeout: confirmTimeout) { terminal.writeError("\(Escaping.shown($0))\n") }
+        var pass = Pass(
+            desired: desired,
+            kinds: Source.kinds,
+            source: source,
+            selection: selection,
+            concurrency: options.concurrency,
+            maxDeletes: options.maxDeletes
+        )
+        composition = Composition(options: options, source: SourceIdentity(of: source), confirmTimeout: confirmTimeout) {
+            terminal.writeError("\(Escaping.shown($0))\n")
+        }
         pass.repeatsOrphans = options.verbose
         self.pass = pass
         concurrency = options.concurrency
@@ -86,9 +96,20 @@ struct Session {
         report: @escaping @Sendable (ApplyEvent) -> Void
     ) async -> ApplySummary {
         var collaborators = composition.inventory.recording(composition.applyCollaborators, in: record)
+        let base = collaborators
+        let desired = pass.desired
+        composition.inventories.patience = wait ?? .seconds(30)
+        collaborators.prepare = { target, actions in
+            if let problem = await base.prepare(target, actions) { return problem }
+            return await composition.recordHolding(target, actions, desired)
+        }
+        collaborators.conclude = { target, endings in
+            await composition.recordOutcome(target, endings, desired)
+            await base.conclude(target, endings)
+        }
         collaborators.willStart = { await record.willStart($0) }
         collaborators.didEnd = { await record.didEnd($0, $1) }
-        return await Applying.apply(
+        let summary = await Applying.apply(
             plan,
             desired: pass.desired,
             kinds: pass.kinds,
@@ -96,6 +117,13 @@ struct Session {
             options: ApplyOptions(concurrency: concurrency, wait: wait, isInterrupted: isInterrupted),
             report: report
         )
+        await settleInventories()
+        return summary
+    }
+
+    /// Writes down what was found out about the clusters that nothing was changed in: an annotation that says `keep` is no change of the object.
+    func settleInventories() async {
+        for case .cluster(let cluster) in pass.observedPart.targets { await composition.settleInventory(of: cluster) }
     }
 
     func close() async { await composition.close() }

@@ -4,7 +4,8 @@ package import ResourceModel
 /// Which actions may run now. A plain value without a clock or a connection; `apply` carries out what it says.
 ///
 /// - Guarantees: one batch a target at a time; an action runs only after all it depends on succeeded; what depends on a failure is
-///   skipped, everything else goes on; phases of one target keep their order.
+///   skipped, everything else goes on; phases of one target keep their order; what is no longer declared goes last, and only where all
+///   else at its target succeeded.
 package struct ApplySchedule: Sendable {
     /// Actions of one target that run one after another and are verified together.
     package struct Batch: Sendable, Hashable {
@@ -47,8 +48,11 @@ package struct ApplySchedule: Sendable {
         var batches: [Batch] = []
         for target in pendingByTarget.keys.sorted() where !runningTargets.contains(target) {
             guard runningTargets.count < limit else { break }
-            let ready = (pendingByTarget[target] ?? []).filter { index in
-                actions[index].dependsOn.allSatisfy { dependency in indices[dependency].map { states[$0] == .done } ?? true }
+            let pending = pendingByTarget[target] ?? []
+            let isOnlyUndeclared = pending.allSatisfy { actions[$0].isUndeclared }
+            let ready = pending.filter { index in
+                (isOnlyUndeclared || !actions[index].isUndeclared)
+                    && actions[index].dependsOn.allSatisfy { dependency in indices[dependency].map { states[$0] == .done } ?? true }
             }
             guard let phase = ready.map({ actions[$0].phase }).min() else { continue }
             let batch = ready.filter { actions[$0].phase == phase }
@@ -64,10 +68,14 @@ package struct ApplySchedule: Sendable {
     package mutating func finish(_ batch: Batch, failed: Set<ResourceAddress>) -> [(Action, String)] {
         runningTargets.remove(batch.target)
         var newlyFailed: [ResourceAddress] = []
+        // Targets at which something that is declared could not be made so.
+        var incomplete: [String: ResourceAddress] = [:]
         for action in batch.actions {
             guard let index = indices[action.address] else { continue }
             states[index] = failed.contains(action.address) ? .failed : .done
-            if failed.contains(action.address) { newlyFailed.append(action.address) }
+            guard failed.contains(action.address) else { continue }
+            newlyFailed.append(action.address)
+            if !action.isUndeclared { incomplete[batch.target] = action.address }
         }
         var skipped: [(Action, String)] = []
         while let cause = newlyFailed.popLast() {
@@ -77,9 +85,18 @@ package struct ApplySchedule: Sendable {
                     states[index] = .failed
                     skipped.append((actions[index], "depends on \(cause), which did not succeed"))
                     newlyFailed.append(actions[index].address)
+                    if !actions[index].isUndeclared { incomplete[target] = actions[index].address }
                 }
                 remove(Set(lost), from: target)
             }
+        }
+        for (target, cause) in incomplete.sorted(by: { $0.key < $1.key }) {
+            let lost = (pendingByTarget[target] ?? []).filter { actions[$0].isUndeclared }
+            for index in lost {
+                states[index] = .failed
+                skipped.append((actions[index], "no longer declared, but it stays as \(cause) did not succeed"))
+            }
+            remove(Set(lost), from: target)
         }
         return skipped
     }

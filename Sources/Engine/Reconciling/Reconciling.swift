@@ -18,6 +18,8 @@ package struct Pass: Sendable {
     package var held: [HeldSetting] = []
     /// Says of all that is no longer declared that it is, and not just the first time.
     package var repeatsOrphans = false
+    /// `--max-deletes`.
+    package var maxDeletes: Int
 
     package init(
         desired: DesiredState,
@@ -25,7 +27,8 @@ package struct Pass: Sendable {
         revision: String? = nil,
         source: String,
         selection: Selection = Selection(),
-        concurrency: Int
+        concurrency: Int,
+        maxDeletes: Int = defaultMaxDeletes
     ) {
         self.desired = desired
         self.kinds = kinds
@@ -33,6 +36,7 @@ package struct Pass: Sendable {
         self.source = source
         self.selection = selection
         self.concurrency = concurrency
+        self.maxDeletes = maxDeletes
     }
 
     /// What has to be asked for this pass.
@@ -54,7 +58,14 @@ package struct Pass: Sendable {
     package func plan(_ part: DesiredState, observed: ObservedState) -> Plan {
         var drift = selection.narrowed(detectDrift(desired: part, observed: observed, kinds: kinds))
         drift.notes += orphanNotes(observed)
-        return Planning.plan(drift, kinds: kinds, contentHash: desired.contentHash, revision: revision, source: source)
+        return Planning.plan(
+            drift,
+            kinds: kinds,
+            contentHash: desired.contentHash,
+            revision: revision,
+            source: source,
+            maxDeletes: maxDeletes
+        )
     }
 
     /// Of each setting that is no longer declared. A target that gave no answer may be another one by now: nothing is said of it.
