@@ -101,8 +101,8 @@ let package = Package(
             "App",
             "Commands",
             [
-                "Applying", "ClusterKinds", "HostKinds", "Hosts", "Kubernetes", "KubernetesAPI", "Observing", "Planning", "Reconciling", "Reporting",
-                "ResourceModel", "SpecLoading", "SpecSources", "Stores", "Values", "YAML",
+                "Applying", "ClusterKinds", "DriftDetection", "HostKinds", "Hosts", "Kubernetes", "KubernetesAPI", "Observing", "Planning",
+                "Reconciling", "Reporting", "ResourceModel", "SpecLoading", "SpecSources", "Stores", "Values", "YAML",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ]
         ),

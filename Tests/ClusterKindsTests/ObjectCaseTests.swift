@@ -51,7 +51,8 @@ struct ObjectCase {
     var desired: [DesiredResource]
     var facts: TargetFacts
 
-    /// `specs`: manifests; `found`: by address' resource part `{live, predicted, unconfirmed, problem}`; `notServed`: kinds the server lacks.
+    /// `specs`: manifests; `found`: by address' resource part `{live, predicted, unconfirmed, problem}`; `notServed`: kinds the server lacks;
+    /// `owned`: what the inventory has and no spec declares, by the same `{uid, created, fields, keep}`.
     init(_ value: Value) throws {
         name = value["case"]?.stringValue ?? ""
         let manifests = (value["specs"]?.arrayValue ?? []).map(\.canonicalJSON)
@@ -63,7 +64,8 @@ struct ObjectCase {
         let notServed = Set((value["notServed"]?.arrayValue ?? []).compactMap(\.stringValue))
         var kinds: [String: Value] = [:]
         var objects: [String: ObservedObject] = [:]
-        for resource in desired {
+        let owned = (value["owned"]?.objectValue ?? [:]).sorted { $0.key < $1.key }.map { Self.owned($0, $1) }
+        for resource in desired + owned.map(Self.resource) {
             let kind = "\(resource.fields["apiVersion"]?.stringValue ?? "")/\(resource.kind)"
             let isNamespaced = resource.fields[path: "metadata", "namespace"] != nil
             if !notServed.contains(kind) { kinds[kind] = ["plural": .string(resource.kind.lowercased() + "s"), "namespaced": .bool(isNamespaced)] }
@@ -77,7 +79,34 @@ struct ObjectCase {
             )
         }
         objects["discovery"] = ObservedObject(live: .object(kinds))
-        facts = TargetFacts(identity: "cluster", facts: .cluster(objects))
+        facts = TargetFacts(identity: "cluster", facts: .cluster(objects), owned: owned)
+    }
+
+    private static func owned(_ resource: String, _ value: Value) -> OwnedResource {
+        OwnedResource(
+            address: ResourceAddress(target: "home", resource: resource),
+            kind: resource.split(separator: "/").map(String.init).first { $0.first?.isUppercase == true } ?? "",
+            handler: "KubernetesObject",
+            isCreated: value["created"] == true,
+            managesFieldsOnly: value["fields"] == true,
+            isKept: value["keep"] == true,
+            uid: value["uid"]?.stringValue ?? "uid-1"
+        )
+    }
+
+    /// As much of a manifest as there is of an object that no spec declares.
+    private static func resource(_ owned: OwnedResource) -> DesiredResource {
+        let parts = owned.address.resource.split(separator: "/").map(String.init)
+        let index = parts.firstIndex(of: owned.kind) ?? 0
+        var metadata: Value = ["name": .string(parts[parts.count - 1])]
+        if parts.count == index + 3 { metadata["namespace"] = .string(parts[index + 1]) }
+        return DesiredResource(
+            kind: owned.kind,
+            handler: owned.handler,
+            address: owned.address,
+            fields: ["apiVersion": .string(parts[..<index].joined(separator: "/")), "kind": .string(owned.kind), "metadata": metadata],
+            origins: []
+        )
     }
 
     private static func problem(_ text: String, _ address: ResourceAddress) -> Problem? {
@@ -117,14 +146,15 @@ struct ObjectCase {
     func outcome() -> String {
         var lines: [String] = []
         for kind in ClusterKinds.all {
-            for drift in kind.detect(desired, facts).sorted(by: { $0.address < $1.address }) {
+            for drift in (kind.detect(desired, facts) + kind.undeclared(facts.owned, facts)).sorted(by: { $0.address < $1.address }) {
                 lines.append("\(drift.address): \(Self.words(drift.standing))")
                 for field in drift.differences {
                     lines.append("  \(field.path): \(field.observed.map(Self.words) ?? "(none)") -> \(field.desired.map(Self.words) ?? "(none)")")
                 }
                 if !drift.reason.isEmpty { lines.append("  reason: \(drift.reason)") }
                 if !drift.dependsOn.isEmpty { lines.append("  after: \(drift.dependsOn.map(\.description).joined(separator: ", "))") }
-                guard [.missing, .differs].contains(drift.standing) else { continue }
+                guard [.missing, .differs, .surplus].contains(drift.standing) else { continue }
+                if drift.standing == .surplus { lines.append("  phase: \(drift.phase)") }
                 lines.append("  fingerprint: \(drift.fingerprint.canonicalJSON)")
                 let change = kind.change(drift)
                 if change.risk != .none { lines.append("  risk: \(change.risk.rawValue)") }

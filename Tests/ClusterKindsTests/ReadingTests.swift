@@ -275,4 +275,100 @@ struct ReadingTests {
         let missing = ResourceAddress(target: "home", resource: "v1/Service/a/none")
         #expect(await ClusterKinds.awaitReadiness(of: missing, within: .milliseconds(60), send: server.send) == "it is not there")
     }
+
+    // MARK: With an inventory
+
+    private func inventory(_ name: String, source: String = "elsewhere", _ lines: [String]) -> Value {
+        [
+            "metadata": ["name": .string("plumb-inventory-\(name)"), "resourceVersion": "1", "uid": "i"],
+            "data": [
+                "format": "1", "inventory": .string(name), "source": .string(source),
+                "objects": .string(lines.map { "\($0)\n" }.joined()),
+            ],
+        ]
+    }
+
+    private static let list = "/api/v1/namespaces/kube-system/configmaps"
+
+    private func look(_ resources: [DesiredResource], _ server: Server) async -> (facts: TargetFacts?, findings: InventoryFindings?) {
+        let scope = InventoryScope.read(InventoryID(name: "own"))
+        let found = await ClusterKinds.observe(resources, of: "home", inventory: scope, send: server.send)
+        guard case .observed(let facts) = found.observation else { return (nil, found.inventory) }
+        return (facts, found.inventory)
+    }
+
+    @Test func theInventoryIsOneRequestMore() async throws {
+        let answer: @Sendable (APIRequest, Int) throws(APIFailure) -> APIResponse? = { (request, _) throws(APIFailure) in
+            request.path.hasSuffix("/configmaps") ? APIResponse(status: 200, body: ["items": []]) : nil
+        }
+        let (without, with) = (Server(answer), Server(answer))
+        _ = await read(try maps(["x", "y", "z"]), without)
+        _ = await look(try maps(["x", "y", "z"]), with)
+        #expect(with.asked.withLock { $0.count } == without.asked.withLock { $0.count } + 1)
+        #expect(
+            with.asked.withLock { $0.contains { $0.hasPrefix("GET \(Self.list)?limit=500&labelSelector=app.kubernetes.io%2Fmanaged-by%3Dplumb") } }
+        )
+    }
+
+    @Test func whatTheInventoryHasIsHeldAgainstWhatIsLive() async throws {
+        let lines = [
+            #"{"created":true,"object":"v1/ConfigMap/a/x","uid":"uid-x"}"#, #"{"created":true,"object":"v1/ConfigMap/a/old","uid":"uid-old"}"#,
+            #"{"created":true,"object":"v1/ConfigMap/a/gone","uid":"uid-gone"}"#, #"{"created":true,"object":"v1/ConfigMap/a/other","uid":"uid-0"}"#,
+            #"{"created":true,"object":"v1/ConfigMap/a/shared","uid":"uid-shared"}"#,
+        ]
+        let theirs = [#"{"created":true,"object":"v1/ConfigMap/a/shared","uid":"uid-shared"}"#, #"{"created":true,"object":"v1/ConfigMap/a/y"}"#]
+        let items: Value = .array([inventory("own", lines), inventory("theirs", theirs)])
+        let server = Server { (request, _) throws(APIFailure) in
+            if request.path == Self.list { return APIResponse(status: 200, body: ["items": items]) }
+            guard request.path.hasSuffix("/configmaps") else { return nil }
+            let there = ["x", "y", "old", "other", "shared"].map { Server.map($0, ["k": "v"]) }
+            return APIResponse(status: 200, body: ["items": .array(there)])
+        }
+        let (facts, findings) = await look(try maps(["x", "y"]), server)
+        #expect(facts?.owned.map(\.address.resource).sorted() == ["v1/ConfigMap/a/old", "v1/ConfigMap/a/x"])
+        let forgotten: [InventoryChange] = [("gone", "uid-gone"), ("other", "uid-0"), ("shared", "uid-shared")].map {
+            .forget(key: "/ConfigMap/a/\($0)", uid: $1)
+        }
+        #expect(Set(findings?.changes ?? []) == Set(forgotten))
+        #expect(facts?.notes.count == 2)
+        #expect(facts?.notes.first?.contains("v1/ConfigMap/a/shared: is no longer declared here and stays, as inventory theirs") == true)
+        #expect(facts?.notes.last?.contains("1 of the declared objects is in inventory theirs (elsewhere)") == true)
+        // What no spec declares is no more than read.
+        #expect(!server.asked.withLock { $0.contains { $0.hasPrefix("PATCH") } })
+    }
+
+    @Test(arguments: [403, 200])
+    func anInventoryThatCantBeReadPrunesNothing(status: Int) async throws {
+        let server = Server { (request, _) throws(APIFailure) in
+            guard request.path == Self.list else { return nil }
+            if status == 403 { return Server.forbidden("list", "configmaps") }
+            return APIResponse(status: 200, body: ["items": [["metadata": ["name": "plumb-inventory-own"], "data": ["format": "1"]]]])
+        }
+        let (facts, findings) = await look(try maps(["x"]), server)
+        #expect(facts?.owned == [] && findings?.unreadable != nil)
+        #expect(facts?.notes.first?.hasPrefix("home: nothing is pruned, as the inventory can't be read: ") == true)
+    }
+
+    @Test(arguments: [("v2", "example.com/v2/Widget/a/w"), ("", nil)] as [(String, String?)])
+    func aVersionThatIsServedNoLongerIsFoundUnderAnother(version: String, resource: String?) async throws {
+        let items: Value = .array([inventory("own", [#"{"created":true,"object":"example.com/v1/Widget/a/w","uid":"uid-w"}"#])])
+        let server = Server { (request, _) throws(APIFailure) in
+            switch request.path {
+            case Self.list: return APIResponse(status: 200, body: ["items": items])
+            case "/apis/example.com" where !version.isEmpty:
+                return APIResponse(status: 200, body: ["versions": [["groupVersion": "example.com/v2"]]])
+            case "/apis/example.com/v2":
+                let kind: Value = ["kind": "Widget", "name": "widgets", "namespaced": true, "verbs": ["get", "list", "patch"]]
+                return APIResponse(status: 200, body: ["resources": [kind]])
+            case "/apis/example.com/v2/namespaces/a/widgets/w": return APIResponse(status: 200, body: Server.map("w", [:]))
+            case "/apis/example.com/v1", "/apis/example.com": return APIResponse(status: 404, body: ["reason": "NotFound"])
+            default: return nil
+            }
+        }
+        let (facts, findings) = await look([], server)
+        #expect(facts?.owned.map(\.address.resource) == resource.map { [$0] } ?? [])
+        #expect(findings?.changes == (resource == nil ? [.forget(key: "example.com/Widget/a/w", uid: "uid-w")] : []))
+        let drift = facts.map { facts in ClusterKinds.all.flatMap { $0.undeclared(facts.owned, facts) } }
+        #expect(drift?.map(\.standing) == (resource == nil ? [] : [.surplus]))
+    }
 }

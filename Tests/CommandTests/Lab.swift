@@ -55,6 +55,8 @@ let plumb: String = {
 /// The lab that `Tests/run` starts around the tests: see Tests/Lab/README.md.
 struct Lab {
     let folder: String
+    /// A data directory of each test's own: names of hosts are used again, for other machines.
+    private let data: String
     private let sshConfig: String
     private let knownHosts: String
     private let identity: String
@@ -70,6 +72,7 @@ struct Lab {
             let identity = environment["LAB_IDENTITY"]
         else { throw Missing() }
         self.folder = folder
+        data = "\(folder)/data/\(UUID().uuidString)"
         self.sshConfig = sshConfig
         self.knownHosts = knownHosts
         self.identity = identity
@@ -119,10 +122,10 @@ struct Lab {
         try await run(commandLine(arguments, known: known, data: data), environment: environment, folder: folder)
     }
 
-    /// - Parameter data: the data directory; nil: one that the tests of the lab share.
+    /// - Parameter data: the data directory; nil: this test's.
     func commandLine(_ arguments: [String], known: String? = nil, data: String? = nil) -> [String] {
         let options = [
-            "--ssh-config", sshConfig, "--known-hosts", known ?? knownHosts, "--identity", identity, "--data-dir", data ?? "\(folder)/data",
+            "--ssh-config", sshConfig, "--known-hosts", known ?? knownHosts, "--identity", identity, "--data-dir", data ?? self.data,
         ]
         return [CommandTests.plumb] + arguments + options
     }

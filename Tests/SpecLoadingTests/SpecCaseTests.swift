@@ -53,7 +53,9 @@ struct SpecCaseTests {
                 let labels = host.labels.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }.joined(separator: ",")
                 let login = "\(host.user ?? "-")@\(host.address):\(host.port.map(String.init) ?? "-")"
                 lines.append("host \(host.name) \(login) \(host.become) \(host.availability) \(labels)")
-            case .cluster(let cluster): lines.append("cluster \(cluster.name) \(cluster.context ?? "-")")
+            case .cluster(let cluster):
+                let inventory = cluster.inventory.map { " inventory \($0)" } ?? ""
+                lines.append("cluster \(cluster.name) \(cluster.context ?? "-")\(inventory)")
             }
         }
         for resource in desired.resources {

@@ -96,7 +96,7 @@ struct JournalTests {
             try await database.write { try $0.execute(sql: "PRAGMA user_version = 99") }
             for open in [{ _ = try Journal.open(in: directory) }, { _ = try Journal.openForReading(in: directory) }] {
                 let failure = try #require(await failure(open))
-                #expect(failure.message.contains("newer Plumb (schema 99, this one knows 1)") && failure.message.contains(path))
+                #expect(failure.message.contains("newer Plumb (schema 99, this one knows ") && failure.message.contains(path))
             }
         }
     }

@@ -128,6 +128,7 @@ struct ApplyCommand: AsyncParsableCommand {
             let record = try await ApplyRecord.open(source: source, options: options, terminal: terminal)
             defer { record.close() }
             let plan = await session.plan()
+            try await session.remember(plan, isShown: output == .text, in: record)
             let comparison = saved.map { compare($0, with: plan) }
             try await apply(plan, comparison, in: session, record: record, terminal: terminal)
             await session.close()
@@ -147,14 +148,18 @@ struct ApplyCommand: AsyncParsableCommand {
         let style = output == .text ? terminal.output : terminal.errors
         let differences = comparison?.text(style: style) ?? ""
         let show = reporter(terminal)
-        if let comparison, !comparison.stale.isEmpty, onStale != .skip {
+        if let comparison, found.refusal == nil, !comparison.stale.isEmpty, onStale != .skip {
             try refuse(comparison, found, differences: differences, terminal: terminal)
         }
         var plan = found
-        if let comparison { plan.actions = comparison.identical }
+        if let comparison, plan.refusal == nil { plan.actions = comparison.identical }
         let text = differences + (differences.isEmpty ? "" : "\n") + plan.text(style: style, showsSteps: options.verbose)
         if output == .text { terminal.write(text) }
+        if plan.refusal != nil {
+            try refuse(plan, report: show, terminal: terminal)
+        }
         if plan.actions.isEmpty {
+            await session.settleInventories()
             try finish(plan, comparison, report: show)
             return
         }
@@ -201,6 +206,17 @@ struct ApplyCommand: AsyncParsableCommand {
         let what = all == 1 ? "the plan's only change is" : "\(stale) of the plan's \(all) changes \(stale == 1 ? "is" : "are")"
         let others = rest == 0 ? "" : ", or give --on-stale skip to run the \(rest == 1 ? "one that is" : "\(rest) that are") as planned"
         terminal.writeError("\n\(terminal.errors.errorWord): \(what) stale; nothing was changed\n    Plan again and look at what is new\(others).\n")
+        throw ExitCode(1)
+    }
+
+    /// Ends an apply of a plan that is refused whole.
+    private func refuse(_ plan: Plan, report: (ApplyEvent) -> Void, terminal: Terminal) throws {
+        if output == .jsonl {
+            terminal.writeError("\(terminal.errors.errorWord): \(Escaping.shown(plan.refusal ?? ""))\n")
+            var summary = ApplySummary()
+            summary.problems = plan.problems.count
+            report(.summary(summary))
+        }
         throw ExitCode(1)
     }
 

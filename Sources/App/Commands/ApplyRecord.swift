@@ -16,18 +16,29 @@ final class ApplyRecord: Sendable {
         var started: [ResourceAddress: ContinuousClock.Instant] = [:]
     }
 
-    private let journal: Journal
+    let journal: Journal
     private let lock: ApplyLock
     private let holder: LockHolder
+    /// `apply`, `release`, `accept`.
+    private let command: String
     private let source: String
     private let terminal: Terminal
     private let now: @Sendable () -> Date
     private let state = Mutex(State())
 
-    private init(journal: Journal, lock: ApplyLock, holder: LockHolder, source: String, terminal: Terminal, now: @escaping @Sendable () -> Date) {
+    private init(
+        journal: Journal,
+        lock: ApplyLock,
+        holder: LockHolder,
+        command: String,
+        source: String,
+        terminal: Terminal,
+        now: @escaping @Sendable () -> Date
+    ) {
         self.journal = journal
         self.lock = lock
         self.holder = holder
+        self.command = command
         self.source = source
         self.terminal = terminal
         self.now = now
@@ -37,6 +48,7 @@ final class ApplyRecord: Sendable {
     ///
     /// - Throws: exit status 1, after the reason was printed: an apply that can't be recorded does not start.
     static func open(
+        command: String = "apply",
         source: String,
         options: SharedOptions,
         terminal: Terminal,
@@ -45,12 +57,20 @@ final class ApplyRecord: Sendable {
         do throws(StoreFailure) {
             let directory = try DataDirectory(creating: try options.dataDirectory.requiredPath())
             let caller = Caller.current(environment: ProcessInfo.processInfo.environment)
-            let holder = LockHolder(caller: caller, since: now(), command: "plumb apply \(source)")
+            let holder = LockHolder(caller: caller, since: now(), command: "plumb \(command) \(source)")
             switch try ApplyLock.take(in: directory, for: holder) {
             case .held(let other): throw StoreFailure.locked(by: other, now: now())
             case .taken(let lock):
                 let journal = try Journal.open(in: directory)
-                let record = ApplyRecord(journal: journal, lock: lock, holder: holder, source: source, terminal: terminal, now: now)
+                let record = ApplyRecord(
+                    journal: journal,
+                    lock: lock,
+                    holder: holder,
+                    command: command,
+                    source: source,
+                    terminal: terminal,
+                    now: now
+                )
                 try await record.closeInterruptedRuns()
                 return record
             }
@@ -87,7 +107,7 @@ final class ApplyRecord: Sendable {
     func begin(_ plan: Plan) async throws {
         do throws(StoreFailure) {
             let start = RunStart(
-                command: "apply",
+                command: command,
                 source: source,
                 revision: plan.revision,
                 planID: plan.planID,
@@ -145,10 +165,10 @@ final class ApplyRecord: Sendable {
     /// Writes down how it all ended.
     ///
     /// - Returns: false where the journal was lost on the way; that has been said.
-    func end(_ summary: ApplySummary) async -> Bool {
+    func end(_ summary: ApplySummary, saying message: String? = nil) async -> Bool {
         guard let run = state.withLock({ $0.run }) else { return true }
         do throws(StoreFailure) {
-            try await journal.end(run, outcome: summary.isComplete ? .complete : .incomplete, message: summary.sentence, at: now())
+            try await journal.end(run, outcome: summary.isComplete ? .complete : .incomplete, message: message ?? summary.sentence, at: now())
         } catch {
             lose(error)
         }
@@ -162,7 +182,13 @@ final class ApplyRecord: Sendable {
 
     func close() { lock.release() }
 
-    private func lose(_ failure: StoreFailure) {
+    /// The number of this run in the journal, once it has one.
+    var run: Int64? { state.withLock { $0.run } }
+
+    var caller: Caller { holder.caller }
+
+    /// From now on nothing is started: what is done could not be written down.
+    func lose(_ failure: StoreFailure) {
         state.withLock { if $0.lost == nil { $0.lost = failure } }
     }
 }

@@ -8,11 +8,14 @@ import KubernetesAPI
 import Observing
 import Planning
 import ResourceModel
+import SpecSources
 import Synchronization
 
 /// The one place where the drivers meet the engine: it turns the engine's questions into what hosts and API servers are asked, and back.
 final class Composition: Sendable {
     let hosts: HostPool
+    /// Who the targets are, and what was changed on hosts.
+    let inventory = HostInventory()
     private let kubeconfig: String?
     private let context: String?
     private let timeout: Duration
@@ -21,15 +24,18 @@ final class Composition: Sendable {
     /// Says on stderr what is being waited for.
     let tell: @Sendable (String) -> Void
     private let clusters = Mutex<[String: ClusterConnection]>([:])
+    let inventories: ClusterInventories
     /// What keeps others from changing the same targets; unused by a run that changes nothing.
     let locks: TargetLocks
 
     init(
         options: SharedOptions,
+        source: SourceIdentity,
         confirmTimeout: Duration? = nil,
         locks: TargetLocks = TargetLocks(),
         tell: @escaping @Sendable (String) -> Void = { _ in }
     ) {
+        inventories = ClusterInventories(source: source)
         self.confirmTimeout = confirmTimeout
         self.locks = locks
         self.tell = tell
@@ -52,11 +58,19 @@ final class Composition: Sendable {
         for connection in clusters.withLock({ $0 }).values { await connection.close() }
     }
 
-    /// Asks one target; what goes wrong is a value.
+    /// Asks one target; what goes wrong is a value, and so is that it is not the one it was.
     func observe(_ target: Target, _ resources: [DesiredResource]) async -> TargetObservation {
+        let checked = inventory.checked(await observeAnyone(target, resources), of: target)
+        // Nothing is written into another cluster than it was, not even what its own inventory lacks.
+        if case .failed = checked, case .cluster(let cluster) = target { inventories.forgetChanges(of: cluster) }
+        return checked
+    }
+
+    /// The same, whoever answers.
+    func observeAnyone(_ target: Target, _ resources: [DesiredResource]) async -> TargetObservation {
         switch target {
         case .host(let host): await observe(host)
-        case .cluster(let cluster): await observe(cluster, resources)
+        case .cluster(let cluster): await observe(cluster, resources, inventory: .read(inventories.id(of: cluster)))
         }
     }
 
@@ -67,7 +81,8 @@ final class Composition: Sendable {
         do throws(HostFailure) {
             var answer = try await hosts.probe(HostLogin(host), sections: all)
             var notes = answer.notes
-            if confirmTimeout == nil {
+            if confirmTimeout == nil || inventory.isStranger(.host(host), as: Self.identity(answer)) {
+                // Of another machine even what is armed there is nobody's business.
                 notes += self.notes(onUndosIn: answer, of: host) + self.notes(onHolderIn: answer, of: host)
             } else {
                 let hasWaited = try await awaitOthers(answer, of: host)
@@ -78,20 +93,25 @@ final class Composition: Sendable {
                 locks.saw(HostPool.mark(in: answer), of: host.name)
             }
             let facts = answer.sections.mapValues { SectionOutput(status: $0.status, output: $0.output, errorOutput: $0.errorOutput) }
-            let machine = facts["machine"]?.output.trimmingCharacters(in: .whitespacesAndNewlines) ?? ""
-            return .observed(TargetFacts(identity: "\(answer.hostKeyFingerprint) \(machine)", facts: .host(facts), notes: notes))
+            return .observed(TargetFacts(identity: Self.identity(answer), facts: .host(facts), notes: notes))
         } catch {
             return .failed(error.problem(at: host.name))
         }
     }
 
-    private func observe(_ cluster: Cluster, _ resources: [DesiredResource]) async -> TargetObservation {
+    private static func identity(_ answer: HostAnswer) -> String {
+        let machine = answer.sections["machine"]?.output.trimmingCharacters(in: .whitespacesAndNewlines) ?? ""
+        return "\(answer.hostKeyFingerprint) \(machine)"
+    }
+
+    func observe(_ cluster: Cluster, _ resources: [DesiredResource], inventory: InventoryScope) async -> TargetObservation {
         do throws(APIFailure) {
             let connection = try connection(to: cluster)
-            let observation = await ClusterKinds.observe(resources, of: cluster.name) { (request) throws(APIFailure) in
+            let found = await ClusterKinds.observe(resources, of: cluster.name, inventory: inventory) { (request) throws(APIFailure) in
                 try await connection.send(request)
             }
-            guard case .observed(var facts) = observation else { return observation }
+            if case .read = inventory, let findings = found.inventory { inventories.note(findings, of: cluster) }
+            guard case .observed(var facts) = found.observation else { return found.observation }
             facts.notes = connection.notes.map { "\(cluster.name): \($0)" } + facts.notes
             return .observed(facts)
         } catch {
@@ -118,6 +138,7 @@ final class Composition: Sendable {
             execute: { target, action in await self.execute(action.steps, of: action.address, at: target) },
             executeRisky: { target, action, look in await self.executeRisky(action, at: target, timeout: confirmTimeout, look: look) },
             observe: { target, resources in await self.observe(target, resources) },
+            observeAgain: { target, resources, actions in await self.observeAgain(target, resources, actions) },
             awaitReadiness: { target, address, limit in await self.awaitReadiness(target, address, limit) },
             prepare: { target, _ in await self.lock(target) },
             conclude: { target, outcomes in await self.unlock(target, outcomes) },
@@ -154,7 +175,12 @@ final class Composition: Sendable {
         case (.cluster(let cluster), .send(let request)):
             do throws(APIFailure) {
                 let connection = try connection(to: cluster)
-                return await ClusterKinds.carryOut(request, for: address) { (request) throws(APIFailure) in try await connection.send(request) }
+                return await ClusterKinds.carryOut(
+                    request,
+                    for: address,
+                    send: { (request) throws(APIFailure) in try await connection.send(request) },
+                    onSuccess: { inventories.note(ClusterKinds.made($0), at: address) }
+                )
             } catch {
                 var problem = error.problem(at: cluster.name)
                 problem.address = address

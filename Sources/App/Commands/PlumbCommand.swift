@@ -15,7 +15,8 @@ package struct PlumbCommand: AsyncParsableCommand {
             """,
         version: PlumbCommand.version,
         subcommands: [
-            ValidateCommand.self, PlanCommand.self, ApplyCommand.self, HistoryCommand.self, UnlockCommand.self, HostKeyCommand.self,
+            ValidateCommand.self, PlanCommand.self, ApplyCommand.self, HistoryCommand.self, ReleaseCommand.self, AcceptCommand.self,
+            HostKeyCommand.self, UnlockCommand.self,
         ]
     )
 

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Foundation
+import Planning
 import Reconciling
 import ResourceModel
 import Stores
@@ -37,6 +38,15 @@ struct SharedOptions: ParsableArguments {
     @Option(help: ArgumentHelp("How long one target may take to answer: 5s, 2m.", valueName: "duration"))
     var timeout = DurationArgument(.seconds(30))
 
+    @Option(
+        name: .customLong("max-deletes"),
+        help: ArgumentHelp(
+            "How many objects that are no longer declared may be deleted; with more, nothing at all is done. 0: none.",
+            valueName: "n"
+        )
+    )
+    var maxDeletes = defaultMaxDeletes
+
     @OptionGroup var dataDirectory: DataDirectoryOption
 
     @Option(
@@ -56,6 +66,7 @@ struct SharedOptions: ParsableArguments {
 
     func validate() throws {
         guard (1...10_000).contains(concurrency) else { throw ValidationError("--concurrency must be from 1 to 10000, not \(concurrency).") }
+        guard maxDeletes >= 0 else { throw ValidationError("--max-deletes must be 0 or more, not \(maxDeletes).") }
     }
 
     var dataDirectoryPath: String? { dataDirectory.path }

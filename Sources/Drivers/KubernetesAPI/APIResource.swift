@@ -129,11 +129,19 @@ extension APIRequest {
         )
     }
 
+    /// Replaces an object as a whole. With a `metadata.resourceVersion` in `body` only the one that was read: 409 where it changed since.
+    package static func replace(_ path: String, body: Value, fieldManager: String) -> APIRequest {
+        APIRequest(.put, path, query: [QueryItem("fieldManager", fieldManager)], contentType: ContentType.json, body: body)
+    }
+
     /// Deletes this very object: one that was made anew under the same name has another UID and stays.
-    package static func delete(_ path: String, uid: String) -> APIRequest {
-        let options: Value = [
+    ///
+    /// - Parameter resourceVersion: only as it was read, too.
+    package static func delete(_ path: String, uid: String, resourceVersion: String? = nil) -> APIRequest {
+        var options: Value = [
             "apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background", "preconditions": ["uid": .string(uid)],
         ]
+        if let resourceVersion { options["preconditions"]?["resourceVersion"] = .string(resourceVersion) }
         return APIRequest(.delete, path, contentType: ContentType.json, body: options)
     }
 }

@@ -52,6 +52,21 @@ package final class Journal: Sendable {
 
     /// Opens the journal for reading; nil where nothing was ever recorded. Works while an apply is writing.
     package static func openForReading(in directory: DataDirectory) throws(StoreFailure) -> Journal? {
+        guard let database = try databaseForReading(in: directory) else { return nil }
+        let path = "\(directory.path)/\(fileName)"
+        do {
+            let isCurrent = try database.read { database in
+                try JournalSchema.check(database, path: path)
+                return try JournalSchema.isCurrent(database)
+            }
+            return isCurrent ? Journal(path: path, database: database) : try open(in: directory)
+        } catch {
+            throw failure(error, doing: "read", path: path)
+        }
+    }
+
+    /// The database as it is, whatever its version; nil where nothing was ever recorded.
+    static func databaseForReading(in directory: DataDirectory) throws(StoreFailure) -> DatabaseQueue? {
         let path = "\(directory.path)/\(fileName)"
         var info = stat()
         guard stat(path, &info) == 0 else {
@@ -64,12 +79,7 @@ package final class Journal: Sendable {
         do {
             // SQLite needs a file beside the database to read along with a writer. Where it can't make one and nobody left one, nobody writes.
             let isStill = access(directory.path, W_OK) != 0 && access("\(path)-wal", F_OK) != 0
-            let database = try DatabaseQueue(path: isStill ? stillURI(path) : path, configuration: configuration(readOnly: true))
-            let isCurrent = try database.read { database in
-                try JournalSchema.check(database, path: path)
-                return try JournalSchema.isCurrent(database)
-            }
-            return isCurrent ? Journal(path: path, database: database) : try open(in: directory)
+            return try DatabaseQueue(path: isStill ? stillURI(path) : path, configuration: configuration(readOnly: true))
         } catch {
             throw failure(error, doing: "read", path: path)
         }
@@ -172,7 +182,7 @@ package final class Journal: Sendable {
         }
     }
 
-    private func write<Result: Sendable>(_ updates: @escaping @Sendable (Database) throws -> Result) async throws(StoreFailure) -> Result {
+    func write<Result: Sendable>(_ updates: @escaping @Sendable (Database) throws -> Result) async throws(StoreFailure) -> Result {
         do {
             return try await database.write(updates)
         } catch {
@@ -205,7 +215,7 @@ package final class Journal: Sendable {
         }
     }
 
-    private func read<Result: Sendable>(_ query: @escaping @Sendable (Database) throws -> Result) async throws(StoreFailure) -> Result {
+    func read<Result: Sendable>(_ query: @escaping @Sendable (Database) throws -> Result) async throws(StoreFailure) -> Result {
         do {
             return try await database.read(query)
         } catch {

@@ -44,7 +44,35 @@ enum JournalSchema {
             message TEXT NOT NULL DEFAULT '',
             PRIMARY KEY (run, address)
         ) WITHOUT ROWID;
+        """,
         """
+        -- Who a target is: one row without an end for each name, and those that went by it before.
+        CREATE TABLE identity (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            target TEXT NOT NULL,
+            kind TEXT NOT NULL,
+            value TEXT NOT NULL,
+            hostKey TEXT,
+            firstSeen TEXT NOT NULL,
+            lastSeen TEXT NOT NULL,
+            acceptedBy TEXT,
+            ended TEXT
+        );
+        CREATE UNIQUE INDEX identity_known ON identity (target) WHERE ended IS NULL;
+        -- Host settings that were changed, each of one machine: a pre-image never gets to another.
+        CREATE TABLE held (
+            identity INTEGER NOT NULL REFERENCES identity (id) ON DELETE CASCADE,
+            address TEXT NOT NULL,
+            kind TEXT NOT NULL,
+            handler TEXT NOT NULL,
+            -- [{path, before, applied, pending, reported}]; before is the pre-image.
+            fields TEXT NOT NULL,
+            firstApplied TEXT NOT NULL,
+            lastApplied TEXT NOT NULL,
+            run INTEGER REFERENCES run (id) ON DELETE SET NULL,
+            PRIMARY KEY (identity, address)
+        ) WITHOUT ROWID;
+        """,
     ]
 
     static func isCurrent(_ database: Database) throws -> Bool { try version(of: database) == versions.count }

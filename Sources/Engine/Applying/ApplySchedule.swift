@@ -4,7 +4,8 @@ package import ResourceModel
 /// Which actions may run now. A plain value without a clock or a connection; `apply` carries out what it says.
 ///
 /// - Guarantees: one batch a target at a time; an action runs only after all it depends on succeeded; what depends on a failure is
-///   skipped, everything else goes on unless the budget says otherwise; phases of one target keep their order.
+///   skipped, everything else goes on unless the budget says otherwise; phases of one target keep their order; what is no longer declared goes
+///   last, and only where all else at its target succeeded.
 package struct ApplySchedule: Sendable {
     /// Actions of one target that run one after another and are verified together.
     package struct Batch: Sendable, Hashable {
@@ -75,8 +76,11 @@ package struct ApplySchedule: Sendable {
             guard runningTargets.count < limit else { break }
             let isHost = hosts.contains(target)
             if isHost, let most = budget.maxUnavailable, unavailable >= max(1, most) { continue }
-            let ready = (pendingByTarget[target] ?? []).filter { index in
+            let pending = pendingByTarget[target] ?? []
+            let isOnlyUndeclared = pending.allSatisfy { actions[$0].isUndeclared }
+            let ready = pending.filter { index in
                 canary?.admitted.contains(index) != false
+                    && (isOnlyUndeclared || !actions[index].isUndeclared)
                     && actions[index].dependsOn.allSatisfy { dependency in
                         indices[dependency].map { states[$0] == .done } ?? !awaited.contains(dependency)
                     }
@@ -129,6 +133,11 @@ package struct ApplySchedule: Sendable {
     private mutating func skip(_ lost: [ResourceAddress], why: (ResourceAddress) -> String) -> [(Action, String)] {
         var newlyFailed = lost
         var skipped: [(Action, String)] = []
+        // Targets at which something that is declared could not be made so.
+        var incomplete: [String: ResourceAddress] = [:]
+        for address in lost {
+            if let index = indices[address], !actions[index].isUndeclared { incomplete[address.target] = address }
+        }
         while let cause = newlyFailed.popLast() {
             for (target, pending) in pendingByTarget.sorted(by: { $0.key < $1.key }) {
                 let lost = pending.filter { actions[$0].dependsOn.contains(cause) }
@@ -136,9 +145,18 @@ package struct ApplySchedule: Sendable {
                     states[index] = .failed
                     skipped.append((actions[index], why(cause)))
                     newlyFailed.append(actions[index].address)
+                    if !actions[index].isUndeclared { incomplete[target] = actions[index].address }
                 }
                 remove(Set(lost), from: target)
             }
+        }
+        for (target, cause) in incomplete.sorted(by: { $0.key < $1.key }) {
+            let lost = (pendingByTarget[target] ?? []).filter { actions[$0].isUndeclared }
+            for index in lost {
+                states[index] = .failed
+                skipped.append((actions[index], "no longer declared, but it stays as \(cause) did not succeed"))
+            }
+            remove(Set(lost), from: target)
         }
         return skipped
     }

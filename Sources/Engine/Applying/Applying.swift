@@ -12,6 +12,9 @@ package struct ApplyCollaborators: Sendable {
     /// reached anew and is as declared then. nil: there is no such way, and `execute` has to do.
     package var executeRisky: (@Sendable (Target, Action, _ look: @escaping @Sendable () async -> ChangedState) async -> RiskyEnding)?
     package var observe: TargetObserver
+    /// Looks again at what was just changed at one target: these declared resources, and what no longer is declared and was taken away, which may
+    /// take its time to be gone. nil: `observe` does.
+    package var observeAgain: (@Sendable (Target, [DesiredResource], [Action]) async -> TargetObservation)?
     /// Waits until an object is ready, as its kind understands it; nil: it is. Kinds without readiness answer nil at once.
     package var awaitReadiness: @Sendable (Target, ResourceAddress, Duration) async -> String?
     /// Called once a target, before the first of its actions starts: takes what is held as long as it is changed (a lock) and writes down what
@@ -28,6 +31,7 @@ package struct ApplyCollaborators: Sendable {
         execute: @escaping @Sendable (Target, Action) async -> Problem?,
         executeRisky: (@Sendable (Target, Action, _ look: @escaping @Sendable () async -> ChangedState) async -> RiskyEnding)? = nil,
         observe: @escaping TargetObserver,
+        observeAgain: (@Sendable (Target, [DesiredResource], [Action]) async -> TargetObservation)? = nil,
         awaitReadiness: @escaping @Sendable (Target, ResourceAddress, Duration) async -> String?,
         prepare: @escaping @Sendable (Target, [Action]) async -> Problem? = { _, _ in nil },
         conclude: @escaping @Sendable (Target, [(Action, ActionOutcome)]) async -> Void = { _, _ in },
@@ -37,6 +41,7 @@ package struct ApplyCollaborators: Sendable {
         self.execute = execute
         self.executeRisky = executeRisky
         self.observe = observe
+        self.observeAgain = observeAgain
         self.awaitReadiness = awaitReadiness
         self.prepare = prepare
         self.conclude = conclude
@@ -95,6 +100,15 @@ package func apply(
     summary.planned += plan.actions.count
     summary.problems = plan.problems.count
     for action in plan.actions { report(.planned(action.address, action.operation.rawValue)) }
+    if let refusal = plan.refusal {
+        for action in plan.actions {
+            summary.skipped += 1
+            await collaborators.didEnd(action, .skipped(refusal))
+            report(.skipped(action.address, refusal))
+        }
+        report(.summary(summary))
+        return summary
+    }
 
     let targets = Dictionary(desired.targets.map { ($0.name, $0) }) { first, _ in first }
     let run = BatchRun(
@@ -279,7 +293,8 @@ struct BatchRun: Sendable {
         outcomes.merge(verified.outcomes) { $1 }
         for action in batch.actions {
             // Hosts know no readiness: what was observed there is all there is.
-            guard case .cluster = target, case .succeeded(let message)? = outcomes[action.address], action.operation != .delete else { continue }
+            guard case .cluster = target, case .succeeded(let message)? = outcomes[action.address] else { continue }
+            if action.operation == .delete || action.isUndeclared { continue }
             let limit = options.wait ?? (dependedOn.contains(action.address) ? options.dependencyReadiness : nil)
             guard let limit else { continue }
             if let waiting = await awaitReadiness(of: action.address, at: target, limit) {
@@ -343,7 +358,13 @@ struct BatchRun: Sendable {
             let addresses = Set(batch.actions.map(\.address))
             touched = all.filter { addresses.contains($0.address) }
         }
-        switch await collaborators.observe(target, touched) {
+        let observation =
+            if let observeAgain = collaborators.observeAgain {
+                await observeAgain(target, touched, batch.actions)
+            } else {
+                await collaborators.observe(target, touched)
+            }
+        switch observation {
         case .failed(let problem): return .failure(problem)
         case .observed(let facts): return .success(detectDrift(resources: touched, facts: facts, kinds: kinds))
         }
@@ -357,12 +378,13 @@ struct BatchRun: Sendable {
         case nil:
             // A chain that is gone has no address any more. That counts only if its table could be read.
             let unread = all.first { resource in
-                guard case .problem(let status, _) = resource.standing else { return false }
+                // What was pruned has an answer of its own.
+                guard !action.isUndeclared, case .problem(let status, _) = resource.standing else { return false }
                 return resource.handler == action.handler && status.preventsReading
             }
             if case .problem(_, let message)? = unread?.standing { return .failed("the result could not be observed: \(message)") }
-            return action.operation == .delete
-                ? .succeeded(cause.map { "is gone, although a step failed: \($0)" } ?? "")
+            return action.operation == .delete || action.isUndeclared
+                ? .succeeded(cause.map { "is \(action.operation == .delete ? "gone" : "given up"), although a step failed: \($0)" } ?? "")
                 : .failed(cause ?? "it is no longer there")
         case .problem(let status, let message):
             return .failed([cause, "\(status.rawValue): \(message)"].compactMap(\.self).joined(separator: "; "))

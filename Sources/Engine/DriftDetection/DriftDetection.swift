@@ -41,6 +41,7 @@ package func detectDrift(desired: DesiredState, observed: ObservedState, kinds: 
             )
         }
     }
+    drift.notes += cloneNotes(drift.identities, targets: desired.targets)
     drift.resolveDependencies(of: desired)
     return drift
 }
@@ -65,7 +66,11 @@ package func detectDrift(resources: [DesiredResource], facts: TargetFacts, kinds
     let declared = Set(resources.map(\.address)).union(found.map(\.address))
     let undeclared = facts.owned.filter { !declared.contains($0.address) }
     for (handler, owned) in Dictionary(grouping: undeclared, by: \.handler).sorted(by: { $0.key < $1.key }) {
-        found += kinds[handler]?.undeclared(owned, facts) ?? []
+        found += (kinds[handler]?.undeclared(owned, facts) ?? []).map { drift in
+            var drift = drift
+            drift.isUndeclared = true
+            return drift
+        }
     }
     // A kind that answers twice for one address keeps its first answer: an address is an identity everywhere after this.
     var seen: Set<ResourceAddress> = []

@@ -19,6 +19,8 @@ package struct Plan: Sendable {
     package var unchanged: [ResourceAddress]
     package var problems: [Problem]
     package var notes: [String]
+    /// Why none of it may be carried out; nil: it may. Stands among the problems as well.
+    package var refusal: String?
 
     package init(
         planID: String,
@@ -85,6 +87,10 @@ package struct Action: Hashable, Sendable {
     /// Everything that must be as declared first, changed by this plan or not.
     package var dependsOn: [ResourceAddress]
     package var phase: Int
+    /// What it is about is no longer declared: a prune, or fields that are given up. Runs only once all else at its target has succeeded.
+    package var isUndeclared: Bool
+
+    package var isPrune: Bool { isUndeclared && operation == .delete }
 
     package init(
         address: ResourceAddress,
@@ -97,7 +103,8 @@ package struct Action: Hashable, Sendable {
         reason: String = "",
         fingerprint: String,
         dependsOn: [ResourceAddress] = [],
-        phase: Int = 0
+        phase: Int = 0,
+        isUndeclared: Bool = false
     ) {
         self.address = address
         self.kind = kind
@@ -110,5 +117,6 @@ package struct Action: Hashable, Sendable {
         self.fingerprint = fingerprint
         self.dependsOn = dependsOn
         self.phase = phase
+        self.isUndeclared = isUndeclared
     }
 }

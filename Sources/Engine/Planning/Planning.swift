@@ -7,13 +7,16 @@ import Values
 /// Decides what is done, and in which order. Synchronous, total, deterministic: the same input gives the same plan, to the byte.
 ///
 /// - Guarantees: every resource of the drift is an action, unchanged, or a problem. No action depends on a problem: what does is a
-///   problem itself (`blocked: waits for …`). Actions are ordered so that each comes after those it depends on.
+///   problem itself (`blocked: waits for …`). Actions are ordered so that each comes after those it depends on. Nothing is pruned at a target
+///   where something can't be made as it is declared: what goes may be what the rest still needs.
+/// - Parameter maxDeletes: more prunes than this, and the plan is refused whole.
 package func plan(
     _ drift: Drift,
     kinds: [RegisteredKind],
     contentHash: String,
     revision: String?,
-    source: String
+    source: String,
+    maxDeletes: Int = defaultMaxDeletes
 ) -> Plan {
     let kindsByName = Dictionary(kinds.map { ($0.name, $0) }) { first, _ in first }
     var plan = Plan(planID: "", revision: revision, source: source, contentHash: contentHash, problems: drift.targetProblems, notes: drift.notes)
@@ -63,7 +66,8 @@ package func plan(
                 reason: resource.reason,
                 fingerprint: fingerprint,
                 dependsOn: resource.dependsOn.sorted(),
-                phase: resource.phase
+                phase: resource.phase,
+                isUndeclared: resource.isUndeclared
             )
         )
     }
@@ -71,6 +75,8 @@ package func plan(
     let ordering = order(candidates, drift: drift, problems: plan.problems)
     plan.actions = ordering.actions
     plan.problems += ordering.blocked
+    plan.withholdPrunes(undeclared: Set(drift.resources.lazy.filter(\.isUndeclared).map(\.address)))
+    plan.refuse(above: maxDeletes)
     plan.problems.sort { ($0.target, $0.address?.resource ?? "", $0.message) < ($1.target, $1.address?.resource ?? "", $1.message) }
     plan.planID = String(hash.hex.prefix(16))
     return plan

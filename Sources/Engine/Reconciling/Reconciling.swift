@@ -14,6 +14,12 @@ package struct Pass: Sendable {
     package var selection: Selection
     /// Targets asked at the same time.
     package var concurrency: Int
+    /// What the inventory says Plumb has changed on hosts.
+    package var held: [HeldSetting] = []
+    /// Says of all that is no longer declared that it is, and not just the first time.
+    package var repeatsOrphans = false
+    /// `--max-deletes`.
+    package var maxDeletes: Int
 
     package init(
         desired: DesiredState,
@@ -21,7 +27,8 @@ package struct Pass: Sendable {
         revision: String? = nil,
         source: String,
         selection: Selection = Selection(),
-        concurrency: Int
+        concurrency: Int,
+        maxDeletes: Int = defaultMaxDeletes
     ) {
         self.desired = desired
         self.kinds = kinds
@@ -29,6 +36,7 @@ package struct Pass: Sendable {
         self.source = source
         self.selection = selection
         self.concurrency = concurrency
+        self.maxDeletes = maxDeletes
     }
 
     /// What has to be asked for this pass.
@@ -48,9 +56,26 @@ package struct Pass: Sendable {
 
     /// Plans from what was observed already. Synchronous and deterministic.
     package func plan(_ part: DesiredState, observed: ObservedState) -> Plan {
-        let drift = selection.narrowed(detectDrift(desired: part, observed: observed, kinds: kinds))
-        var plan = Planning.plan(drift, kinds: kinds, contentHash: desired.contentHash, revision: revision, source: source)
+        var drift = selection.narrowed(detectDrift(desired: part, observed: observed, kinds: kinds))
+        drift.notes += orphanNotes(observed)
+        var plan = Planning.plan(
+            drift,
+            kinds: kinds,
+            contentHash: desired.contentHash,
+            revision: revision,
+            source: source,
+            maxDeletes: maxDeletes
+        )
         plan.selection = selection.globs.map(\.pattern)
         return plan
+    }
+
+    /// Of each setting that is no longer declared. A target that gave no answer may be another one by now: nothing is said of it.
+    private func orphanNotes(_ observed: ObservedState) -> [String] {
+        orphans(of: held, in: desired, kinds: kinds).compactMap { setting in
+            if case .failed? = observed.targets[setting.address.target] { return nil }
+            guard selection.globs.isEmpty || selection.globs.contains(where: { $0.matches(setting.address) }) else { return nil }
+            return setting.unreported(repeats: repeatsOrphans)?.orphanNote
+        }
     }
 }

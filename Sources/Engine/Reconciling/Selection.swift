@@ -22,6 +22,7 @@ package struct Selection: Sendable {
         }
         var narrowed = desired
         narrowed.resources.removeAll { !targets.contains($0.address.target) }
+        narrowed.targets.removeAll { !targets.contains($0.name) }
         return narrowed
     }
 

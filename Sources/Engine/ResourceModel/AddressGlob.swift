@@ -13,6 +13,11 @@ package struct AddressGlob: Hashable, Sendable {
         pattern == address.target || matches(Array(address.description))
     }
 
+    /// Whether it means the address or something that the address is a part of: `pi-1/NetworkInterface/wlan0` has `…/wlan0/persist` in it.
+    package func includes(_ address: ResourceAddress) -> Bool {
+        matches(address) || address.description.hasPrefix("\(pattern)/")
+    }
+
     /// Whether any address of this target could match, so that targets nobody asked for are not contacted.
     package func couldMatch(target: String) -> Bool {
         if pattern == target { return true }

@@ -67,9 +67,14 @@ package struct DesiredResource: Sendable, Hashable {
 }
 
 extension DesiredState {
-    /// The targets that have something to be observed, with what is asked of them, in the order of their names.
+    /// The targets that have something to be observed, with what is asked of them, in the order of their names. A cluster is looked at without
+    /// a manifest, too: its inventory may know of objects that are to go.
     package func resourcesByTarget() -> [(Target, [DesiredResource])] {
         let byTarget = Dictionary(grouping: resources, by: \.address.target)
-        return targets.compactMap { target in byTarget[target.name].map { (target, $0) } }
+        return targets.compactMap { target in
+            if let resources = byTarget[target.name] { return (target, resources) }
+            if case .cluster = target { return (target, []) }
+            return nil
+        }
     }
 }

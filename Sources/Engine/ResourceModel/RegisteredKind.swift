@@ -47,6 +47,10 @@ package struct RegisteredKind: Sendable {
     package var undeclared: @Sendable ([OwnedResource], TargetFacts) -> [ResourceDrift]
     /// The way from observed to desired of one resource that is missing, differs, or has to go.
     package var change: @Sendable (ResourceDrift) -> Change
+    /// Whether a declared resource speaks for a field, by its path, of an address that the inventory has; a pattern speaks for all that it matches.
+    package var declares: @Sendable (DesiredResource, ResourceAddress, _ path: String) -> Bool
+    /// What it takes to give up a setting: with `true` as it was before Plumb, as far as that is possible.
+    package var relinquish: @Sendable (HeldSetting, _ restores: Bool) -> Relinquishment
 
     package init(
         name: String,
@@ -54,7 +58,11 @@ package struct RegisteredKind: Sendable {
         probe: [ProbeSection],
         detect: @escaping @Sendable ([DesiredResource], TargetFacts) -> [ResourceDrift],
         undeclared: @escaping @Sendable ([OwnedResource], TargetFacts) -> [ResourceDrift] = { _, _ in [] },
-        change: @escaping @Sendable (ResourceDrift) -> Change
+        change: @escaping @Sendable (ResourceDrift) -> Change,
+        declares: @escaping @Sendable (DesiredResource, ResourceAddress, _ path: String) -> Bool = { resource, address, _ in
+            resource.address == address
+        },
+        relinquish: @escaping @Sendable (HeldSetting, _ restores: Bool) -> Relinquishment = { held, _ in Relinquishment(stays: held.words) }
     ) {
         self.name = name
         self.decode = decode
@@ -62,5 +70,7 @@ package struct RegisteredKind: Sendable {
         self.detect = detect
         self.undeclared = undeclared
         self.change = change
+        self.declares = declares
+        self.relinquish = relinquish
     }
 }

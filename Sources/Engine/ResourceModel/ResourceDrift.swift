@@ -32,6 +32,8 @@ package struct ResourceDrift: Sendable, Hashable {
     package var phase: Int
     package var origins: [SourcePosition]
     package var notes: [String]
+    /// The inventory has it and no spec declares it any more: a deletion is a prune, and comes after everything else.
+    package var isUndeclared = false
 
     package init(
         address: ResourceAddress,

@@ -58,12 +58,15 @@ package struct Cluster: Hashable, Sendable {
     package var context: String?
     /// Path patterns of the manifests that belong to this cluster; empty: all that no other cluster claims.
     package var manifests: [String]
+    /// Which inventory its objects are written down in, `NAME` or `NAMESPACE/NAME`; nil: one for these specs, as their place is.
+    package var inventory: String?
     package var position: SourcePosition
 
-    package init(name: String, context: String? = nil, manifests: [String] = [], position: SourcePosition) {
+    package init(name: String, context: String? = nil, manifests: [String] = [], inventory: String? = nil, position: SourcePosition) {
         self.name = name
         self.context = context
         self.manifests = manifests
+        self.inventory = inventory
         self.position = position
     }
 }

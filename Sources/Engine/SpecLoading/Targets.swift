@@ -25,8 +25,15 @@ extension Loader {
                     if context == nil, !loader.options.contextIsGiven {
                         spec.report("missing field 'context'", at: spec.position, fix: "Name a context of the kubeconfig, or give --context.")
                     }
+                    let inventory = spec.inventory()
                     guard let name = metadata.name else { return }
-                    let cluster = Cluster(name: name, context: context, manifests: manifests, position: metadata.namePosition)
+                    let cluster = Cluster(
+                        name: name,
+                        context: context,
+                        manifests: manifests,
+                        inventory: inventory,
+                        position: metadata.namePosition
+                    )
                     loader.declare(.cluster(cluster), at: metadata.namePosition)
                 }
             }
@@ -133,6 +140,18 @@ private struct HostFields {
 }
 
 extension SpecDecoder {
+    /// `NAME` or `NAMESPACE/NAME`. Short enough for the name of a ConfigMap with something before and after it.
+    fileprivate mutating func inventory() -> String? {
+        guard let node = node("inventory") else { return nil }
+        let text = node.scalar?.text ?? ""
+        let parts = text.split(separator: "/", omittingEmptySubsequences: false).map(String.init)
+        guard (1...2).contains(parts.count), parts.allSatisfy({ Names.isDNS1123($0) && $0.utf8.count <= 200 }) else {
+            report("'inventory' can't be '\(text)'", at: node.position, fix: "Give NAME or NAMESPACE/NAME. \(Names.rule)")
+            return nil
+        }
+        return text
+    }
+
     /// A host name, address or login name: nothing in it means anything to a shell or to ssh's options.
     fileprivate mutating func name(_ field: String) -> String? {
         guard let node = node(field) else { return nil }

@@ -6,42 +6,54 @@ extension ClusterReading {
     struct Server: Sendable {
         var identity: String
         var notes: [String] = []
+        /// The kinds of the versions that were asked for.
+        var kinds: [APIResource] = []
+        var inventory: InventoryStore.Reading?
     }
 
     private enum Question: Sendable {
         case identity
         case version
         case kinds(GroupVersion)
+        case inventory(InventoryID)
     }
 
     private enum Answer: Sendable {
         case identity(Server)
         case note(String?)
         case kinds([APIResource])
+        case inventory(InventoryStore.Reading)
     }
 
-    /// Asks who the cluster is and which of the declared kinds it has.
-    func readServer() async throws(APIFailure) -> (Server, ServedKinds) {
+    /// Asks who the cluster is, which of the declared kinds it has, and what its inventory holds.
+    func readServer() async throws(APIFailure) -> Server {
         let versions = Set(declared.map(\.groupVersion)).sorted { $0.description < $1.description }
-        let answers = try await concurrently([.identity, .version] + versions.map(Question.kinds), width: 8) { (question) throws(APIFailure) in
+        var questions: [Question] = [.identity, .version]
+        if case .read(let id) = inventory { questions.append(.inventory(id)) }
+        let answers = try await concurrently(questions + versions.map(Question.kinds), width: 8) { (question) throws(APIFailure) in
             switch question {
             case .identity: Answer.identity(try await identity())
             case .version: Answer.note(try await versionNote())
             case .kinds(let version): Answer.kinds(try await kinds(of: version))
+            case .inventory(let id): Answer.inventory(try await InventoryStore.read(id, send: send))
             }
         }
         var server = Server(identity: "")
         var served: [APIResource] = []
         var notes: [String] = []
+        var inventory: InventoryStore.Reading?
         for answer in answers {
             switch answer {
             case .identity(let found): server = found
             case .note(let note): notes += note.map { [$0] } ?? []
             case .kinds(let kinds): served += kinds
+            case .inventory(let found): inventory = found
             }
         }
         server.notes += notes
-        return (server, ServedKinds(served: served, declared: declared))
+        server.kinds = served
+        server.inventory = inventory
+        return server
     }
 
     /// The UID of namespace `kube-system`: every cluster has one, and it lives as long as the cluster.
@@ -63,7 +75,7 @@ extension ClusterReading {
         return "\(cluster): runs Kubernetes \(version); Plumb is made for 1.20 and newer"
     }
 
-    private func kinds(of groupVersion: GroupVersion) async throws(APIFailure) -> [APIResource] {
+    func kinds(of groupVersion: GroupVersion) async throws(APIFailure) -> [APIResource] {
         let response = try await send(.discover(groupVersion))
         guard let status = APIStatus(response) else { return APIResource.discovered(in: response.body, groupVersion: groupVersion) }
         // No such group: what is of it is invalid, or comes with a definition among the specs.

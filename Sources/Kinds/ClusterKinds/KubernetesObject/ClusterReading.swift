@@ -6,6 +6,7 @@ import Values
 struct ClusterReading: Sendable {
     let cluster: String
     let declared: [Declared]
+    let inventory: InventoryScope
     let send: APISender
 
     /// Requests under way at the same time.
@@ -14,27 +15,38 @@ struct ClusterReading: Sendable {
     private static let listThreshold = 3
     static let pageSize = 500
 
-    init(cluster: String, resources: [DesiredResource], send: @escaping APISender) {
+    init(cluster: String, resources: [DesiredResource], inventory: InventoryScope = .none, send: @escaping APISender) {
         self.cluster = cluster
         declared = resources.map(Declared.init)
+        self.inventory = inventory
         self.send = send
     }
 
-    func read() async -> TargetObservation {
+    func read() async -> ClusterObservation {
         do throws(APIFailure) {
-            let (server, kinds) = try await readServer()
-            var objects = try await readObjects(kinds)
+            let server = try await readServer()
+            let owned = try await sort(server)
+            let kinds = ServedKinds(served: server.kinds + owned.kinds, declared: declared)
+            var objects = try await readObjects(declared + owned.undeclared.map(\.object), kinds)
             try await predict(&objects, kinds)
-            var facts = objects
-            facts[ServedKinds.factsKey] = kinds.facts(for: declared)
-            return .observed(TargetFacts(identity: server.identity, facts: .cluster(facts), notes: server.notes))
+            try await lookInside(owned, server, &objects)
+            let findings = InventoryFindings(owned, objects, cluster: cluster)
+            objects[ServedKinds.factsKey] = kinds.facts(for: declared + owned.undeclared.map(\.object))
+            let facts = TargetFacts(
+                identity: server.identity,
+                facts: .cluster(objects),
+                owned: findings.owned,
+                notes: server.notes + owned.notes
+            )
+            return ClusterObservation(observation: .observed(facts), inventory: findings)
         } catch {
-            return .failed(Problem(target: cluster, status: error.problemStatus, message: error.message))
+            let problem = Problem(target: cluster, status: error.problemStatus, message: error.message)
+            return ClusterObservation(observation: .failed(problem), inventory: nil)
         }
     }
 
     /// Asks for every object; the result has an entry for each address.
-    private func readObjects(_ kinds: ServedKinds) async throws(APIFailure) -> [String: ObservedObject] {
+    private func readObjects(_ declared: [Declared], _ kinds: ServedKinds) async throws(APIFailure) -> [String: ObservedObject] {
         var objects: [String: ObservedObject] = [:]
         var groups: [String: (api: APIResource, objects: [Declared])] = [:]
         var unknown: [Declared] = []

@@ -10,7 +10,8 @@ extension KubernetesObject {
         _ step: Step.Request,
         for address: ResourceAddress,
         patience: Duration = .seconds(10),
-        send: APISender
+        send: APISender,
+        onSuccess: @Sendable (APIResponse) -> Void = { _ in }
     ) async -> Problem? {
         guard let request = APIRequest(step) else {
             let message = "'\(step.method)' is no method of an API server; this is a mistake in Plumb, please report it"
@@ -22,7 +23,10 @@ extension KubernetesObject {
             do throws(APIFailure) { response = try await send(request) } catch {
                 return Problem(target: address.target, address: address, status: error.problemStatus, message: error.message)
             }
-            guard let status = APIStatus(response) else { return nil }
+            guard let status = APIStatus(response) else {
+                onSuccess(response)
+                return nil
+            }
             if status.isUnknownPath, ContinuousClock.now < end, !Task.isCancelled {
                 try? await Task.sleep(for: .milliseconds(200))
                 continue

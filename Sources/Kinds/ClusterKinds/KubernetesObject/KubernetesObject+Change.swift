@@ -6,9 +6,8 @@ extension KubernetesObject {
     /// One server-side apply, with what is let go of before it. `details` has what it takes; the differences say what it does.
     static func change(_ drift: ResourceDrift) -> Change {
         let details = drift.details
-        guard let path = details["path"]?.stringValue, let body = details["body"], let words = details["words"]?.stringValue else {
-            return Change(steps: [])
-        }
+        guard let path = details["path"]?.stringValue, let words = details["words"]?.stringValue else { return Change(steps: []) }
+        guard let body = details["body"] else { return pruning(drift, path: path, words: words) }
         let isNew = details["creates"] == true
         var steps: [Step] = []
         if let operations = details["release"]?.arrayValue {

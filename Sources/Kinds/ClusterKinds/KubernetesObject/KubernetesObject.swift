@@ -12,6 +12,7 @@ enum KubernetesObject {
         decode: { _ in [] },
         probe: [],
         detect: detect,
+        undeclared: undeclared,
         change: change
     )
 

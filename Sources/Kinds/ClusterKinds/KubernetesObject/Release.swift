@@ -34,4 +34,19 @@ struct Release {
         self.operations = operations
         words = places.map(\.path).joined(separator: ", ")
     }
+
+    /// Lets go of all that we hold of an object; nil: that is nothing.
+    init?(allOf live: Value) {
+        let entries = ManagedFieldsEntry.entries(of: live)
+        guard let ours = entries.first(where: { $0.isApply(by: KubernetesObject.fieldManager) }) else { return nil }
+        self.init(Self.places(in: ours.fields, ObjectPlace()), entries: [ours], live: live)
+    }
+
+    private static func places(in tree: FieldTree, _ place: ObjectPlace) -> [ObjectPlace] {
+        guard !tree.children.isEmpty else { return [place] }
+        return tree.children.sorted { "\($0.key)" < "\($1.key)" }.flatMap { step, child -> [ObjectPlace] in
+            guard case .field(let name) = step else { return [place] }
+            return places(in: child, place.member(name))
+        }
+    }
 }

@@ -19,7 +19,9 @@ package enum IptablesChain {
         decode: { decode(&$0) },
         probe: probe,
         detect: { detect($0, $1) },
-        change: { change($0) }
+        change: { change($0) },
+        declares: { resource, address, _ in declares(resource, address) },
+        relinquish: { relinquish($0, restores: $1) }
     )
 
     enum Table: String, CaseIterable, Hashable {

@@ -23,7 +23,9 @@ package enum NetworkInterface {
         decode: { decode(&$0) },
         probe: probe,
         detect: { detect($0, $1) },
-        change: { change($0) }
+        change: { change($0) },
+        declares: { declares($0, $1, $2) },
+        relinquish: { relinquish($0, restores: $1) }
     )
 
     enum Flag: String, CaseIterable, Hashable {
