@@ -67,6 +67,8 @@ extension LabTests {
                 #expect(plan.changes == ["\(address("b")) delete"])
                 let reason = plan["changes"]?.arrayValue?.first?["reason"]?.stringValue ?? ""
                 #expect(reason.hasPrefix("no longer declared; Plumb created it at 20"))
+                let markdown = try await lab.plumb(["plan", specs.folder, "--output", "markdown"])
+                #expect(markdown.output.contains("no longer declared; Plumb created it at 20"), "\(markdown.output)")
                 #expect(try await isThere(lab, path("b")))
 
                 #expect(try await specs.plan("--target", address("a")).changes == [])

@@ -14,6 +14,8 @@ final class ClusterInventories: Sendable {
         var findings: [String: InventoryFindings] = [:]
         /// What applies were answered: the object's UID, and whether they made it.
         var made: [ResourceAddress: (uid: String, isCreated: Bool)] = [:]
+        /// Whether a cluster's inventory has what this run is about to make; nil: nothing was tried.
+        var prepared: [String: Bool] = [:]
         var patience: Duration = .seconds(30)
     }
 
@@ -40,6 +42,10 @@ final class ClusterInventories: Sendable {
     func findings(of cluster: Cluster) -> InventoryFindings? { state.withLock { $0.findings[cluster.name] } }
 
     func made(_ address: ResourceAddress) -> (uid: String, isCreated: Bool)? { state.withLock { $0.made[address] } }
+
+    func setPrepared(_ isPrepared: Bool, _ cluster: Cluster) { state.withLock { $0.prepared[cluster.name] = isPrepared } }
+
+    func isPrepared(_ cluster: Cluster) -> Bool? { state.withLock { $0.prepared[cluster.name] } }
 
     /// They are written down, and need not be again.
     func forgetChanges(of cluster: Cluster) { state.withLock { $0.findings[cluster.name] = nil } }
@@ -82,6 +88,7 @@ extension Composition {
         }
         var why = findings.unreadable
         if why == nil { why = await write(changes, of: cluster) }
+        inventories.setPrepared(why == nil, cluster)
         guard let why else { return nil }
         if creates {
             return Problem(
@@ -97,7 +104,8 @@ extension Composition {
 
     /// After the last change: what came of it.
     func recordOutcome(_ target: Target, _ outcomes: [(Action, ActionOutcome)], _ desired: DesiredState) async {
-        guard case .cluster(let cluster) = target, let findings = inventories.findings(of: cluster), findings.unreadable == nil else { return }
+        guard case .cluster(let cluster) = target, let findings = inventories.findings(of: cluster) else { return }
+        if inventories.isPrepared(cluster) != true { return }
         let instructions = Dictionary(desired.resources.map { ($0.address, $0.instructions) }) { first, _ in first }
         let owned = Dictionary(findings.owned.map { ($0.address, $0) }) { first, _ in first }
         var changes = findings.changes
@@ -123,8 +131,11 @@ extension Composition {
         }
     }
 
+    /// For a cluster in which nothing was changed.
     func settleInventory(of cluster: Cluster) async {
-        guard let findings = inventories.findings(of: cluster), findings.unreadable == nil, !findings.changes.isEmpty else { return }
+        guard let findings = inventories.findings(of: cluster), findings.unreadable == nil, !findings.changes.isEmpty,
+            inventories.isPrepared(cluster) != false
+        else { return }
         if let why = await write(findings.changes, of: cluster) {
             tell("\(cluster.name): the inventory is not up to date: \(why). \(advice(cluster))")
         } else {
@@ -136,7 +147,9 @@ extension Composition {
     ///
     /// - Returns: why it could not be written; nil: it is.
     func forget(_ owned: [OwnedResource], at cluster: Cluster) async -> String? {
-        await write(owned.map { .forget(key: InventoryEntry.key(of: $0.address.resource), uid: $0.uid) }, of: cluster)
+        // What was found out first: the UIDs are those that were seen, and the inventory may not have them yet.
+        let known = inventories.findings(of: cluster)?.changes ?? []
+        return await write(known + owned.map { .forget(key: InventoryEntry.key(of: $0.address.resource), uid: $0.uid) }, of: cluster)
     }
 
     private func write(_ changes: [InventoryChange], of cluster: Cluster) async -> String? {

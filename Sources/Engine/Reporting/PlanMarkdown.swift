@@ -32,7 +32,11 @@ extension Plan {
                             + "| \(Escaping.markdownCode(field.desired.text)) |"
                     )
                 }
-                if action.fields.isEmpty { lines.append("| \(action.operation.rawValue) | \(name) | | | |") }
+                // What goes as a whole has no fields; why it goes is what a reviewer wants to know.
+                if action.fields.isEmpty || action.isUndeclared {
+                    let start = action.fields.isEmpty ? "| \(action.operation.rawValue) | \(name)" : "| |"
+                    lines.append("\(start) | \(Escaping.markdown(action.reason)) | | |")
+                }
             }
             lines.append("")
         }

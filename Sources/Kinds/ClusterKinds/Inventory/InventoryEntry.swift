@@ -1,4 +1,3 @@
-import Foundation
 import KubernetesAPI
 package import ResourceModel
 import Values
@@ -55,8 +54,8 @@ package struct InventoryEntry: Hashable, Sendable {
         return Value.object(members).canonicalJSON
     }
 
-    init?(line: some StringProtocol) {
-        guard let value = try? Value(json: line.utf8), let resource = value["object"]?.stringValue, ObjectAddress(resource) != nil else { return nil }
+    init?(_ value: Value) {
+        guard let resource = value["object"]?.stringValue, ObjectAddress(resource) != nil else { return nil }
         self.init(
             resource: resource,
             uid: value["uid"]?.stringValue,

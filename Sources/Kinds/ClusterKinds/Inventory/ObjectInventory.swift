@@ -36,8 +36,11 @@ struct ObjectInventory: Sendable {
                 throw Damage(message: "ConfigMap \(id.namespace)/\(name) is of a newer Plumb (format \(format)). Use that one")
             }
             var entries: [String: InventoryEntry] = [:]
-            for line in text.split(separator: "\n") {
-                guard let entry = InventoryEntry(line: line) else {
+            // Read as one document: for thousands of lines that is several times as fast.
+            let lines = text.split(separator: "\n").joined(separator: ",")
+            let values = (try? Value(json: "[\(lines)]".utf8))?.arrayValue ?? [.null]
+            for value in values {
+                guard let entry = InventoryEntry(value) else {
                     throw Damage(message: "ConfigMap \(id.namespace)/\(name) is damaged: it has a line that Plumb did not write")
                 }
                 entries[entry.key] = entry
