@@ -23,12 +23,12 @@ struct Outcome {
 }
 
 /// Runs a command to its end; bounded, so that a test never hangs on what it tests.
-func run(_ command: [String], environment: [String: String] = [:], folder: String? = nil) async throws -> Outcome {
+func run(_ command: [String], environment: [String: String] = [:], folder: String? = nil, seconds: Int = 120) async throws -> Outcome {
     var variables: [Environment.Key: String] = [:]
     for (name, value) in environment { variables[Environment.Key(rawValue: name) ?? "PLUMB_TEST"] = value }
     let result = try await Subprocess.run(
         .path("/usr/bin/timeout"),
-        arguments: Arguments(["--kill-after=5", "120"] + command),
+        arguments: Arguments(["--kill-after=5", String(seconds)] + command),
         environment: .inherit.updating(variables.mapValues(Optional.some)),
         workingDirectory: folder.map { FilePath($0) },
         output: .string(limit: 64 << 20),
