@@ -105,7 +105,7 @@ extension LabTests {
                 let plan = try await lab.plumb(["plan", source, "--detailed-exitcode", "--timeout", "20s", "--output", "json"])
                 #expect(plan.status == 0, "\(plan.output) \(plan.errorOutput)")
                 #expect(try await lab.link("box", "eth0")["mtu"] == 1400)
-                #expect(try await lab.isPromiscuous("wlan0"))
+                #expect(try await lab.machineIsPromiscuous("wlan0"))
 
                 // Its driver is loaded again: another device, and the same flags.
                 try await lab.lab("exec", "box", "sh", "-ec", "modprobe -r mac80211_hwsim; modprobe mac80211_hwsim; udevadm settle")
@@ -116,11 +116,11 @@ extension LabTests {
                 #expect(second.status == 0, "\(second.output) \(second.errorOutput)")
                 #expect(try second.lines.last?["succeeded"] == 2, "\(second.output)")
                 #expect(try await lab.plumbUnits() == "")
-                #expect(try await lab.isPromiscuous("wlan0"), "only what brings it back is taken away")
+                #expect(try await lab.machineIsPromiscuous("wlan0"), "only what brings it back is taken away")
 
                 try await lab.machine("reboot", "box")
                 #expect(try await lab.link("box", "eth0")["mtu"] == 1500)
-                #expect(try await !lab.isPromiscuous("wlan0"))
+                #expect(try await !lab.machineIsPromiscuous("wlan0"))
             }
         }
 
@@ -192,13 +192,13 @@ extension Lab {
         try await machine("exec", "box", "journalctl", "--boot", "--identifier", "plumb", "--output", "cat", "--no-pager").output
     }
 
-    func isPromiscuous(_ interface: String) async throws -> Bool {
+    func machineIsPromiscuous(_ interface: String) async throws -> Bool {
         try await link("box", interface)["flags"]?.arrayValue?.contains("PROMISC") == true
     }
 
     func awaitPromiscuous(_ interface: String, sourceLocation: SourceLocation = #_sourceLocation) async throws {
         for _ in 0..<60 {
-            if try await isPromiscuous(interface) { return }
+            if try await machineIsPromiscuous(interface) { return }
             try await Task.sleep(for: .milliseconds(200))
         }
         Issue.record("\(interface) is not promiscuous again", sourceLocation: sourceLocation)

@@ -65,7 +65,12 @@ struct ReleaseCommand: AsyncParsableCommand {
         let desired = try Source.load(source, contextIsGiven: options.context != nil || Source.isInPod, terminal: terminal)
         let record = try await ApplyRecord.open(command: "release", source: source, options: options, terminal: terminal)
         defer { record.close() }
-        let composition = Composition(options: options, source: SourceIdentity(of: source), confirmTimeout: confirmTimeout.value) {
+        let composition = Composition(
+            options: options,
+            source: SourceIdentity(of: source),
+            confirmTimeout: confirmTimeout.value,
+            locks: TargetLocks(command: "plumb release")
+        ) {
             terminal.writeError("\(Escaping.shown($0))\n")
         }
         do {
