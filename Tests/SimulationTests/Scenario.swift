@@ -74,6 +74,7 @@ struct Scenario {
             let record = run.record.withLock { $0 }
             violations += record.violations
             for outcome in record.ended.values { figures.count(outcome.word) }
+            if let drifted = record.summary?.drifted, drifted > 0 { figures.count("drifted", drifted) }
         }
         figures.count("actions done", hosts.writes.count { !$0.isUndo })
         figures.count("undone by a host", hosts.writes.count { $0.isUndo })
