@@ -5,7 +5,7 @@ import Foundation
 /// A violation is something that must never be: a lost or invented result, a world that the next apply does not put right, something left behind.
 @main
 struct Faults {
-    struct Options {
+    struct Options: Sendable {
         var isFull = false
         var seed = UInt64.random(in: 0...UInt64(UInt32.max))
         var only: String?
@@ -23,10 +23,16 @@ struct Faults {
         let tally = Tally(seed: options.seed)
         say("faults: seed \(options.seed)")
         func wants(_ group: String) -> Bool { options.only == nil || options.only == group }
-        if wants("kill") {
-            var kills = Kills(tally: tally, trials: options.trials ?? (options.isFull ? 200 : 20), random: SeededGenerator(seed: options.seed))
-            try kills.run()
+        var jobs: [@Sendable () throws -> Void] = []
+        let kills = Kills(tally: tally, trials: options.trials ?? (options.isFull ? 200 : 20), seed: options.seed)
+        let kill = wants("kill"), server = wants("server")
+        // One after another what uses the cluster, which takes one apply at a time.
+        jobs.append {
+            if kill { try kills.run(lane: 0) }
+            if server { try ServerFaults(tally: tally, isFull: options.isFull, only: options.fault).run() }
         }
+        if kill { for lane in 1..<Kills.lanes { jobs.append { try kills.run(lane: lane) } } }
+        try inLanes(6, jobs)
         tally.print()
         print("\(Int((ContinuousClock.now - begin) / .seconds(1))) s")
         if tally.violations > 0 { exit(1) }

@@ -2,38 +2,46 @@ import Foundation
 import Values
 
 /// `kill -9` of an apply at moments spread over its whole life, on hosts and a cluster that differ from the specs in every respect.
-struct Kills {
+struct Kills: Sendable {
     let tally: Tally
     let trials: Int
-    var random: SeededGenerator
+    let seed: UInt64
+    /// Each with hosts of its own; the first with the cluster, which allows only one apply at a time.
+    static let lanes = 2
 
     private static let quick = ["--confirm-timeout", "2s", "--timeout", "10s"]
 
-    mutating func run() throws {
-        let world = try World("kills", hosts: ["pi-1", "pi-2", "pi-3"])
+    func run(lane: Int) throws {
+        let hosts = lane == 0 ? ["pi-1", "pi-2", "pi-3"] : ["kill-\(lane)-1", "kill-\(lane)-2", "kill-\(lane)-3"]
+        let world = try World("kill-\(lane)", hosts: hosts)
         defer { world.remove() }
+        if lane > 0 { for host in hosts { try world.lab("add", host) } }
         // Undisturbed, to know how long it lives and what has to come of it.
-        try prepare(world, round: -1)
+        try prepare(world, round: -1, withCluster: lane == 0)
         let whole = try world.plumb(world.apply("--confirm-timeout", "20s"))
         guard whole.status == 0 else { throw LabFailure(description: "an undisturbed apply fails: \(whole.said)") }
         var expected: [String: String] = [:]
         for host in world.hosts { expected[host] = try world.state(of: host) }
         var life = whole.seconds
-        for number in 0..<trials {
+        for number in stride(from: lane, to: trials, by: Self.lanes) {
             // One in each part of its life, anywhere in that part.
+            var random = SeededGenerator(seed: seed &+ UInt64(number))
             let moment = (Double(number) + Double.random(in: 0..<1, using: &random)) / Double(trials) * life * 1.05
-            let (fault, trial, lived) = try kill(world, round: number, at: moment, expected: expected)
+            try prepare(world, round: number, withCluster: lane == 0)
+            let (fault, trial, lived) = try kill(world, at: moment, expected: expected)
             tally.add("kill", fault, trial, reproduce: "--trials \(trials)")
             // Other work on this machine makes it slower and faster.
             if let lived { life = (life + lived) / 2 }
-            if (number + 1) % 10 == 0 { say("kill: \(number + 1) of \(trials)") }
+            if number % 20 == 0, number > 0 { say("kill: \(number) of \(trials)") }
         }
+        if lane > 0 { for host in hosts { try world.lab("remove", host) } }
     }
 
-    private func prepare(_ world: World, round: Int) throws {
+    private func prepare(_ world: World, round: Int, withCluster: Bool) throws {
         try world.onAll(["reset", "drift"])
-        var text = Specs.hosts(world.hosts) + Specs.cluster + Specs.promiscuous + Specs.leftovers + Specs.mtu("pi-1")
-        text += Specs.object("Namespace", "faults", namespace: nil, "")
+        var text = Specs.hosts(world.hosts) + Specs.promiscuous + Specs.leftovers + Specs.mtu(world.hosts[0])
+        guard withCluster else { return try world.write(text) }
+        text += Specs.cluster + Specs.object("Namespace", "faults", namespace: nil, "")
         for name in ["one", "two", "three"] { text += Specs.object("ConfigMap", name, namespace: "faults", "data: {round: \"\(round)\"}\n") }
         text += Specs.object("Secret", "secret", namespace: "faults", "stringData: {round: \"\(round)\"}\n")
         try world.write(text)
@@ -41,17 +49,15 @@ struct Kills {
 
     private func kill(
         _ world: World,
-        round: Int,
         at moment: Double,
         expected: [String: String]
     ) throws -> (fault: String, Trial, lived: Double?) {
-        try prepare(world, round: round)
         var trial = Trial()
         let child = try world.start(world.apply() + Self.quick)
         Thread.sleep(forTimeInterval: moment)
         child.signal(SIGKILL)
         let killed = child.end()
-        let isArmed = try !world.on("pi-1", "ls /run/plumb/undo 2>/dev/null").isEmpty
+        let isArmed = try !world.on(world.hosts[0], "ls /run/plumb/undo 2>/dev/null").isEmpty
         let events = killed.events
         let fault = phase(killed, isArmed: isArmed)
         // Journal first: planning is slow enough for an undo to have run meanwhile.
