@@ -1,4 +1,5 @@
 import Foundation
+import Glibc
 import Values
 
 /// How a process ended and what it said.
@@ -32,36 +33,56 @@ struct Event: Sendable, Hashable {
     }
 }
 
-/// A process that runs beside us, with what it says in files, so that nothing is lost when it is killed.
+/// A process that runs beside us, with what it says in files, so that nothing is lost when it is killed. Used by one thread.
+///
+/// Started without Foundation, whose processes hang now and then where several threads wait for theirs.
 final class Child {
-    private let process = Process()
-    private let folder: URL
+    let pid: pid_t
+    private let folder: String
     private let begin = ContinuousClock.now
+    private var raw: Int32 = 0
+    private var status: Int32?
 
-    init(_ command: [String], environment: [String: String] = [:]) throws {
-        folder = FileManager.default.temporaryDirectory.appendingPathComponent("plumb-fault-\(UUID().uuidString)")
-        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-        process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-        process.arguments = command
-        process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
-        process.standardInput = FileHandle.nullDevice
-        process.standardOutput = try file("output")
-        process.standardError = try file("errors")
-        try process.run()
+    init(_ command: [String], environment changes: [String: String?] = [:]) throws {
+        folder = FileManager.default.temporaryDirectory.appendingPathComponent("plumb-fault-\(UUID().uuidString)").path
+        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+        var actions = posix_spawn_file_actions_t()
+        posix_spawn_file_actions_init(&actions)
+        defer { posix_spawn_file_actions_destroy(&actions) }
+        posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
+        posix_spawn_file_actions_addopen(&actions, 1, "\(folder)/output", O_WRONLY | O_CREAT, 0o600)
+        posix_spawn_file_actions_addopen(&actions, 2, "\(folder)/errors", O_WRONLY | O_CREAT, 0o600)
+        let variables = changes.reduce(into: ProcessInfo.processInfo.environment) { $0[$1.key] = $1.value }
+        var arguments: [UnsafeMutablePointer<CChar>?] = command.map { strdup($0) } + [nil]
+        var environment: [UnsafeMutablePointer<CChar>?] = variables.map { strdup("\($0)=\($1)") } + [nil]
+        defer { for text in arguments + environment { free(text) } }
+        var pid = pid_t()
+        let error = posix_spawnp(&pid, command[0], &actions, nil, &arguments, &environment)
+        guard error == 0 else { throw LabFailure(description: "\(command[0]): \(String(cString: strerror(error)))") }
+        self.pid = pid
     }
 
     deinit {
-        if process.isRunning { kill(process.processIdentifier, SIGKILL) }
-        try? FileManager.default.removeItem(at: folder)
+        if isRunning {
+            kill(pid, SIGKILL)
+            waitpid(pid, &raw, 0)
+        }
+        try? FileManager.default.removeItem(atPath: folder)
     }
 
-    var pid: Int32 { process.processIdentifier }
-    var isRunning: Bool { process.isRunning }
+    var isRunning: Bool {
+        if status != nil { return false }
+        guard waitpid(pid, &raw, WNOHANG) == pid else { return true }
+        // As a shell has it.
+        status = raw & 0x7F == 0 ? (raw >> 8) & 0xFF : 128 + (raw & 0x7F)
+        return false
+    }
+
     var output: String { text("output") }
     var errors: String { text("errors") }
     var events: [Event] { Event.read(output) }
 
-    func signal(_ number: Int32) { if process.isRunning { kill(process.processIdentifier, number) } }
+    func signal(_ number: Int32) { if isRunning { kill(pid, number) } }
 
     /// - Returns: false where it ended, or took longer than `limit` seconds, without it.
     func waits(limit: Double = 60, for condition: () -> Bool) -> Bool {
@@ -70,22 +91,16 @@ final class Child {
 
     /// Its end; one that takes longer than `limit` seconds is killed, and has no status.
     func end(limit: Double = 120) -> Outcome {
-        let ended = waitUntil(limit: limit) { !process.isRunning }
-        if !ended { kill(process.processIdentifier, SIGKILL) }
-        process.waitUntilExit()
-        let code = process.terminationStatus
-        let status = process.terminationReason == .exit ? code : 128 + code
-        return Outcome(status: ended ? status : nil, output: output, errors: errors, seconds: (ContinuousClock.now - begin) / .seconds(1))
-    }
-
-    private func file(_ name: String) throws -> FileHandle {
-        let url = folder.appendingPathComponent(name)
-        try Data().write(to: url)
-        return try FileHandle(forWritingTo: url)
+        let hasEnded = waitUntil(limit: limit) { !isRunning }
+        if !hasEnded {
+            kill(pid, SIGKILL)
+            _ = waitUntil(limit: 10) { !isRunning }
+        }
+        return Outcome(status: hasEnded ? status : nil, output: output, errors: errors, seconds: (ContinuousClock.now - begin) / .seconds(1))
     }
 
     private func text(_ name: String) -> String {
-        (try? Data(contentsOf: folder.appendingPathComponent(name))).map { String(decoding: $0, as: UTF8.self) } ?? ""
+        (try? Data(contentsOf: URL(fileURLWithPath: "\(folder)/\(name)"))).map { String(decoding: $0, as: UTF8.self) } ?? ""
     }
 }
 

@@ -32,6 +32,7 @@ struct Faults {
             if server { try ServerFaults(tally: tally, isFull: options.isFull, only: options.fault).run() }
         }
         if kill { for lane in 1..<Kills.lanes { jobs.append { try kills.run(lane: lane) } } }
+        if wants("network") { jobs += Network(tally: tally, isFull: options.isFull, only: options.fault).jobs }
         try inLanes(6, jobs)
         tally.print()
         print("\(Int((ContinuousClock.now - begin) / .seconds(1))) s")

@@ -36,7 +36,7 @@ struct ServerFaults: Sendable {
             if isFull { say("server: \(fault)") }
         }
         proxy.end()
-        world.variables["KUBECONFIG"] = nil
+        world.variables = [:]
         for verb in isFull ? ["restart", "stop"] : [] where only.map(verb.contains) ?? true {
             tally.add("server", "\(verb) in the middle", try endInTheMiddle(verb, world: world), reproduce: "--full --fault \(verb)")
         }

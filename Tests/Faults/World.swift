@@ -6,8 +6,8 @@ struct World: Sendable {
     /// Specs and data directory are in it.
     let folder: String
     let hosts: [String]
-    /// Of whom to be: the specs' `user`.
-    var variables: [String: String] = [:]
+    /// Of the environment, for Plumb.
+    var variables: [String: String?] = [:]
 
     private let environment = ProcessInfo.processInfo.environment
 

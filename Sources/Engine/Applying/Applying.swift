@@ -202,8 +202,8 @@ struct BatchRun: Sendable {
         var lost: Problem?
         for action in batch.actions {
             if let lost {
-                // The target is gone: trying the rest would only add time-outs. Nothing of it was started.
-                failures[action.address] = lost
+                // The target is gone: trying the rest would only add time-outs.
+                outcomes[action.address] = .skipped("not started: \(lost.message)")
                 continue
             }
             if let problem = await collaborators.willStart(action) {
