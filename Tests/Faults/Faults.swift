@@ -25,13 +25,17 @@ struct Faults {
         func wants(_ group: String) -> Bool { options.only == nil || options.only == group }
         var jobs: [@Sendable () throws -> Void] = []
         let kills = Kills(tally: tally, trials: options.trials ?? (options.isFull ? 200 : 20), seed: options.seed)
-        let kill = wants("kill"), server = wants("server")
+        let kill = wants("kill"), server = wants("server"), secrets = wants("secrets")
         // One after another what uses the cluster, which takes one apply at a time.
         jobs.append {
             if kill { try kills.run(lane: 0) }
             if server { try ServerFaults(tally: tally, isFull: options.isFull, only: options.fault).run() }
+            if secrets { try Canaries(tally: tally).run() }
         }
         if kill { for lane in 1..<Kills.lanes { jobs.append { try kills.run(lane: lane) } } }
+        if wants("disk") {
+            jobs.append { try DiskFaults(tally: tally, isFull: options.isFull, only: options.fault, seed: options.seed).run() }
+        }
         if wants("network") { jobs += Network(tally: tally, isFull: options.isFull, only: options.fault).jobs }
         try inLanes(6, jobs)
         tally.print()

@@ -57,10 +57,12 @@ final class Proxy {
 
     static let namespace = "/api/v1/namespaces/faults-server"
 
-    func request(_ path: String) throws -> String {
+    func request(_ path: String) throws -> String { try start(path).end().output }
+
+    private func start(_ path: String) throws -> Child {
         let own = "\(lab)/api-server"
         let command = ["curl", "--silent", "--cacert", "\(own)/ca.pem", "--cert", "\(own)/home.pem", "--key", "\(own)/home.key"]
-        return try Child(command + ["--max-time", "20", "https://127.0.0.1:6443\(path)"]).end().output
+        return try Child(command + ["--max-time", "20", "https://127.0.0.1:6443\(path)"])
     }
 
     func round(of name: String) throws -> String? {
@@ -76,9 +78,11 @@ final class Proxy {
     /// How often each ConfigMap and Secret was changed, as a watch tells it.
     func changes(since version: String) throws -> [String: Int] {
         var counts: [String: Int] = [:]
-        for kind in ["configmaps", "secrets"] {
-            let text = try request("\(Self.namespace)/\(kind)?watch=1&resourceVersion=\(version)&timeoutSeconds=1")
-            for line in text.split(separator: "\n") {
+        let watches = try ["configmaps", "secrets"].map { kind in
+            try start("\(Self.namespace)/\(kind)?watch=1&resourceVersion=\(version)&timeoutSeconds=1")
+        }
+        for watch in watches {
+            for line in watch.end().output.split(separator: "\n") {
                 let event = try Value(json: line.utf8)
                 counts[event["object"]?["metadata"]?["name"]?.stringValue ?? "\(event)", default: 0] += 1
             }
