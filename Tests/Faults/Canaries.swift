@@ -57,11 +57,12 @@ struct Canaries: Sendable {
 
     private func write(_ world: World, _ secrets: [String], round: Int) throws {
         let encoded = Data((secrets[1] + "\(round)").utf8).base64EncodedString()
+        let both = "stringData: {c: \(text(secrets[2] + "\(round)"))}\ndata: {b: \(encoded)}\n"
         let specs =
             Specs.cluster + Specs.object("Namespace", "faults-canaries", namespace: nil, "")
             + Specs.object("Secret", "plain", namespace: "faults-canaries", "stringData: {a: \(text(secrets[0] + "\(round)"))}\n")
             + Specs.object("Secret", "encoded", namespace: "faults-canaries", "data: {b: \(encoded)}\n")
-            + Specs.object("Secret", "both", namespace: "faults-canaries", "stringData: {c: \(text(secrets[2] + "\(round)"))}\ndata: {b: \(encoded)}\n")
+            + Specs.object("Secret", "both", namespace: "faults-canaries", both)
         try world.write(specs)
     }
 
@@ -70,8 +71,9 @@ struct Canaries: Sendable {
         let secret = text(secrets[3])
         let head = "apiVersion: v1\nkind: Secret\nmetadata: {name: wrong, namespace: faults-canaries}\n"
         for (number, rest) in [
-            "stringData: {a: [\(secret)]}", "stringData: \(secret)", "data: {a: \(secret)}", "data: {a: {b: \(secret)}}", "stringData: {a: \(secret), a: \(secret)}",
-            "stringData: {a: \(secret.dropLast())", "stringData:\n  a: \(secret)\n b: \(secret)", "stringData: {\(secret): 1}", "stringDatta: {a: \(secret)}",
+            "stringData: {a: [\(secret)]}", "stringData: \(secret)", "data: \(secret)", "data: {a: \(secret)}", "data: {a: {b: \(secret)}}",
+            "stringData: {a: \(secret), a: \(secret)}", "stringData: {a: \(secret.dropLast())", "stringData:\n  a: \(secret)\n b: \(secret)",
+            "stringData: {\(secret): 1}", "stringDatta: {a: \(secret)}", "immutable: \(secret)", "type: Opaque\nmetadata: \(secret)",
         ].enumerated() {
             try world.write(Specs.cluster + "---\n" + head + rest + "\n")
             for command in ["validate", "plan"] {

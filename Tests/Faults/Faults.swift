@@ -25,7 +25,9 @@ struct Faults {
         func wants(_ group: String) -> Bool { options.only == nil || options.only == group }
         var jobs: [@Sendable () throws -> Void] = []
         let kills = Kills(tally: tally, trials: options.trials ?? (options.isFull ? 200 : 20), seed: options.seed)
-        let kill = wants("kill"), server = wants("server"), secrets = wants("secrets")
+        let kill = wants("kill")
+        let server = wants("server")
+        let secrets = wants("secrets")
         // One after another what uses the cluster, which takes one apply at a time.
         jobs.append {
             if kill { try kills.run(lane: 0) }

@@ -24,11 +24,12 @@ struct Kills: Sendable {
         for host in world.hosts { expected[host] = try world.state(of: host) }
         var life = whole.seconds
         for number in stride(from: lane, to: trials, by: Self.lanes) {
-            // One in each part of its life, anywhere in that part.
+            // One in each part of its life, anywhere in that part; every other one counted from the plan, since it is the actions that can be hurt.
             var random = SeededGenerator(seed: seed &+ UInt64(number))
-            let moment = (Double(number) + Double.random(in: 0..<1, using: &random)) / Double(trials) * life * 1.05
+            let isAfterPlan = number / Self.lanes % 2 == 1
+            let moment = (Double(number) + Double.random(in: 0..<1, using: &random)) / Double(trials) * life * (isAfterPlan ? 0.7 : 1.05)
             try prepare(world, round: number, withCluster: lane == 0)
-            let (fault, trial, lived) = try kill(world, at: moment, expected: expected)
+            let (fault, trial, lived) = try kill(world, at: moment, afterPlan: isAfterPlan, expected: expected)
             tally.add("kill", fault, trial, reproduce: "--trials \(trials)")
             // Other work on this machine makes it slower and faster.
             if let lived { life = (life + lived) / 2 }
@@ -50,10 +51,12 @@ struct Kills: Sendable {
     private func kill(
         _ world: World,
         at moment: Double,
+        afterPlan isAfterPlan: Bool,
         expected: [String: String]
     ) throws -> (fault: String, Trial, lived: Double?) {
         var trial = Trial()
         let child = try world.start(world.apply() + Self.quick)
+        if isAfterPlan { _ = child.waits { child.output.contains("planned") } }
         Thread.sleep(forTimeInterval: moment)
         child.signal(SIGKILL)
         let killed = child.end()

@@ -25,7 +25,8 @@ struct Network: Sendable {
 
     private func tryOut(_ fault: NetworkFault, number: Int) throws -> Trial {
         // In this order they are changed, where it is one at a time.
-        let good = "a-\(number)", victim = "v-\(number)"
+        let good = "a-\(number)"
+        let victim = "v-\(number)"
         let world = try World("network-\(number)", hosts: [good, victim])
         defer { world.remove() }
         try world.lab("add", good, "--drift")

@@ -64,7 +64,8 @@ extension NetworkFault {
         NetworkFault(name: "one packet in ten is lost", limit: 100, expected: ["succeeded", "unreachable"])
             .ruled("INPUT -s HOST -m statistic --mode random --probability 0.1 -j DROP"),
         NetworkFault(name: "connection refused", expected: ["unreachable"]).ruled("OUTPUT -p tcp -d HOST -j REJECT --reject-with tcp-reset"),
-        NetworkFault(name: "connection prohibited", expected: ["unreachable"]).ruled("OUTPUT -d HOST -j REJECT --reject-with icmp-admin-prohibited"),
+        NetworkFault(name: "connection prohibited", expected: ["unreachable"])
+            .ruled("OUTPUT -d HOST -j REJECT --reject-with icmp-admin-prohibited"),
         NetworkFault(name: "connection reset in the probe", stage: .probe, expected: ["unreachable"])
             .ruled("INPUT -p tcp -s HOST -j REJECT --reject-with tcp-reset"),
         NetworkFault(name: "connection reset in a step", stage: .step, limit: 100, expected: ["failed"])

@@ -108,7 +108,8 @@ struct ServerFaults: Sendable {
         } else {
             // Problems of a plan are in the plan: with JSON lines only their count.
             let said = apply.output + apply.errors
-            trial.check(said.contains("unreachable") || said.contains("unknown") || said.contains("problem"), "\(what): no reason given: \(apply.said)")
+let isSaid = ["unreachable", "unknown", "problem"].contains { said.contains($0) }
+            trial.check(isSaid, "\(what): no reason given: \(apply.said)")
             trial.outcomes.append("problem in the plan")
         }
     }

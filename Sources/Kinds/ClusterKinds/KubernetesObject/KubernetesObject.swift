@@ -71,8 +71,9 @@ enum Secrets {
         guard isSecret(object) else { return object }
         var hidden = object
         for field in ["data", "stringData"] {
-            guard let members = object[field]?.objectValue else { continue }
-            hidden[field] = .object(members.mapValues(Secrets.hidden))
+            guard let value = object[field], value != .null else { continue }
+            // In a Secret that is written wrongly, too: the server repeats what it can't take.
+            hidden[field] = value.objectValue.map { .object($0.mapValues(Secrets.hidden)) } ?? Secrets.hidden(value)
         }
         // kubectl keeps a copy of all it sent here.
         if let copy = object[path: "metadata", "annotations", KubernetesObject.lastApplied] {
