@@ -9,7 +9,7 @@ struct DiskFaults: Sendable {
     let seed: UInt64
 
     private static let host = "disk"
-    private static let some = ["disk full in the middle", "two applies at once, one data directory", "SIGINT", "journal cut in half"]
+    private static let some = ["disk full in the middle", "two applies at once, one data directory", "SIGINT in a step", "journal cut in half"]
 
     func run() throws {
         let world = try World("disk", hosts: [Self.host])
@@ -32,6 +32,7 @@ struct DiskFaults: Sendable {
                 faults.append((name, { try signal(world, signals, number: number) }))
             }
         }
+        faults.append(("SIGINT in a step", { try interrupted(world) }))
         for (name, fault) in faults where only.map(name.contains) ?? (isFull || Self.some.contains(name)) {
             try prepare(world)
             tally.add("disk", name, try fault(), reproduce: "--full --fault '\(name)'")
@@ -210,6 +211,35 @@ struct DiskFaults: Sendable {
         try finish(world, &trial)
         let runs = try world.runs()
         trial.check(runs.compactMap { $0["id"]?.intValue } == runs.compactMap { $0["id"]?.intValue }.sorted(), "the runs are not in order")
+        return trial
+    }
+
+    /// What is under way is finished, and nothing else is begun.
+    private func interrupted(_ world: World) throws -> Trial {
+        var trial = Trial()
+        try world.setGate(.step, on: Self.host)
+        let child = try world.start(world.apply("--confirm-timeout", "20s"))
+        trial.check(child.waits { world.isReached(Self.host) }, "does not start: \(child.errors)")
+        let started = child.events.filter { $0.type == "started" }.map(\.address)
+        child.signal(SIGINT)
+        trial.check(child.waits { child.errors.contains("finishing what is under way") }, "does not say that it heard: \(child.errors)")
+        try world.openGate(Self.host)
+        let apply = child.end()
+        trial.check(apply.status == 1, "status \(String(describing: apply.status)): \(apply.said)")
+        for event in apply.events {
+            switch event.type {
+            case "started": trial.check(started.contains(event.address), "\(event.address) was started after the interruption")
+            case "planned":
+                let end = apply.events.last { $0.address == event.address }?.type
+                let expected = started.contains(event.address) ? "succeeded" : "skipped"
+                trial.check(end == expected, "\(event.address) ended as \(end ?? "nothing"), not \(expected)")
+            default: break
+            }
+        }
+        trial.outcomes.append("finished what was under way, skipped the rest")
+        try world.removeGate(Self.host)
+        try world.checkJournal(&trial, pid: child.pid, events: apply.events, isOver: true)
+        try finish(world, &trial)
         return trial
     }
 

@@ -32,7 +32,7 @@ struct Faults {
         jobs.append {
             if kill { try kills.run(lane: 0) }
             if server { try ServerFaults(tally: tally, isFull: options.isFull, only: options.fault).run() }
-            if secrets { try Canaries(tally: tally).run() }
+            if secrets { try Canaries(tally: tally, isFull: options.isFull).run() }
         }
         if kill { for lane in 1..<Kills.lanes { jobs.append { try kills.run(lane: lane) } } }
         if wants("disk") {

@@ -108,7 +108,7 @@ struct ServerFaults: Sendable {
         } else {
             // Problems of a plan are in the plan: with JSON lines only their count.
             let said = apply.output + apply.errors
-let isSaid = ["unreachable", "unknown", "problem"].contains { said.contains($0) }
+            let isSaid = ["unreachable", "unknown", "problem"].contains { said.contains($0) }
             trial.check(isSaid, "\(what): no reason given: \(apply.said)")
             trial.outcomes.append("problem in the plan")
         }

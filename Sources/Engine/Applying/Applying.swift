@@ -206,6 +206,11 @@ struct BatchRun: Sendable {
                 outcomes[action.address] = .skipped("not started: \(lost.message)")
                 continue
             }
+            // A batch can be all that is planned for a cluster.
+            if options.isInterrupted() {
+                outcomes[action.address] = .skipped("interrupted before it was started")
+                continue
+            }
             if let problem = await collaborators.willStart(action) {
                 outcomes[action.address] = .skipped("not started: \(problem.message)")
                 continue

@@ -105,7 +105,8 @@ enum Secrets {
         switch value {
         case .sensitive: true
         case .array(let elements): elements.contains(where: areIn)
-        case .object(let members): members.values.contains(where: areIn)
+        // What stands in a wrong place of a Secret may be secret all the same.
+        case .object(let members): isSecret(value) || members.values.contains(where: areIn)
         default: false
         }
     }
