@@ -68,6 +68,7 @@ struct Network: Sendable {
 
         try fault.heal(world, victim)
         if fault.stage != .start { try world.removeGate(held) }
+        if fault.variant == nil { try world.awaitConnection(to: victim) }
         if fault.entry != nil || fault.spec != nil || fault.variant != nil {
             // What can't converge is given up: the victim as it should be, or not at all.
             let isThere = fault.variant == nil
@@ -100,6 +101,14 @@ struct Network: Sendable {
 }
 
 extension World {
+    /// A link that is up again carries nothing for a moment.
+    func awaitConnection(to host: String) throws {
+        let command = ["timeout", "2", "bash", "-c", "exec 3<>\"/dev/tcp/$1/22\"", "bash", try address(host)]
+        guard waitUntil(limit: 20, every: 0.1, { (try? Child(command).end().status) == 0 }) else {
+            throw LabFailure(description: "\(host) can't be reached although its fault is over")
+        }
+    }
+
     /// An entry for a host that is reached over a bad wire, which lasts as long as the lab.
     func wire(to host: String, delay: Double, chunk: Int) throws -> String {
         let program = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent("wire").path
