@@ -116,6 +116,14 @@ let package = Package(
             exclude: ["run", "README.md"],
             swiftSettings: settings
         ),
+        // Does to the built plumb what the world does, inside a lab.
+        .executableTarget(
+            name: "Faults",
+            dependencies: ["Values", "plumb"],
+            path: "Tests/Faults",
+            exclude: ["api-proxy", "wire", "run", "README.md"],
+            swiftSettings: settings
+        ),
         // Writes a journal until it is killed; StoresTests kills it.
         .executableTarget(name: "JournalWriter", dependencies: ["Stores", "Values"], path: "Tests/JournalWriter", swiftSettings: settings),
         tests("StoresTests", ["JournalWriter", "Stores", "Values", .product(name: "GRDB", package: "GRDB.swift")]),

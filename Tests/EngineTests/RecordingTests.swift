@@ -86,4 +86,44 @@ struct RecordingTests {
             ]
         )
     }
+
+    @Test func whatIsNotTriedSinceItsTargetIsLostWasNeverStarted() async {
+        let world = World(World.State())
+        let resources = [World.setting("a/Setting/x", 1, line: 1), World.setting("a/Setting/y", 1, line: 2)]
+        let desired = DesiredState(targets: [World.host("a")], resources: resources, contentHash: "hash")
+        let plan = await Pass(desired: desired, kinds: [World.kind], source: "state", concurrency: 1).plan(observer: world.observer)
+        let recorder = Recorder(limit: .max)
+        world.state.withLock { _ = $0.dead.insert("a") }
+        let summary = await Applying.apply(
+            plan,
+            desired: desired,
+            kinds: [World.kind],
+            collaborators: recorder.add(to: world.collaborators),
+            options: ApplyOptions(concurrency: 1),
+            report: { _ in }
+        )
+        #expect(summary.failed == 1 && summary.skipped == 1)
+        let log = recorder.log.withLock { $0 }
+        #expect(log == ["start a/Setting/x", "end a/Setting/x failed", "end a/Setting/y skipped, not started: connection lost"])
+    }
+
+    @Test func anInterruptionStartsNothingMoreAtTheSameTargetEither() async {
+        let world = World(World.State())
+        let resources = [World.setting("a/Setting/x", 1, line: 1), World.setting("a/Setting/y", 1, line: 2)]
+        let desired = DesiredState(targets: [World.host("a")], resources: resources, contentHash: "hash")
+        let plan = await Pass(desired: desired, kinds: [World.kind], source: "state", concurrency: 1).plan(observer: world.observer)
+        let recorder = Recorder(limit: .max)
+        let summary = await Applying.apply(
+            plan,
+            desired: desired,
+            kinds: [World.kind],
+            collaborators: recorder.add(to: world.collaborators),
+            options: ApplyOptions(concurrency: 1, isInterrupted: { world.state.withLock { !$0.log.isEmpty } }),
+            report: { _ in }
+        )
+        #expect(summary.succeeded == 1 && summary.skipped == 1)
+        #expect(world.state.withLock { $0.log } == ["a/Setting/x"])
+        let log = recorder.log.withLock { $0 }
+        #expect(log == ["start a/Setting/x", "end a/Setting/x succeeded", "end a/Setting/y skipped, interrupted before it was started"])
+    }
 }

@@ -54,7 +54,7 @@ extension SSHSession {
         case .authentication(let user):
             return SSHFailure(
                 .denied,
-                "\(place) closed the connection while '\(user)' was logging in\(why): too many keys tried (MaxAuthTries), or the user is not allowed; see the host's sshd log"
+                "\(place) closed the connection while '\(user)' was logging in\(why): too many keys tried (MaxAuthTries), a user who is not allowed, or sshd or the host has ended; see the host's sshd log"
             )
         case .agent:
             return SSHFailure(.unreachable, "\(place) closed the connection while we waited for the ssh-agent\(why)")

@@ -214,8 +214,8 @@ extension Loader {
 
     private static func hideSecrets(_ fields: inout Value) {
         for field in ["data", "stringData"] {
-            guard let members = fields[field]?.objectValue else { continue }
-            fields[field] = .object(members.mapValues { .sensitive(SensitiveValue($0)) })
+            guard let value = fields[field], value != .null else { continue }
+            fields[field] = value.objectValue.map { .object($0.mapValues { .sensitive(SensitiveValue($0)) }) } ?? .sensitive(SensitiveValue(value))
         }
     }
 

@@ -72,8 +72,9 @@ enum Secrets {
         guard isSecret(object) else { return object }
         var hidden = object
         for field in ["data", "stringData"] {
-            guard let members = object[field]?.objectValue else { continue }
-            hidden[field] = .object(members.mapValues(Secrets.hidden))
+            guard let value = object[field], value != .null else { continue }
+            // In a Secret that is written wrongly, too: the server repeats what it can't take.
+            hidden[field] = value.objectValue.map { .object($0.mapValues(Secrets.hidden)) } ?? Secrets.hidden(value)
         }
         // kubectl keeps a copy of all it sent here.
         if let copy = object[path: "metadata", "annotations", KubernetesObject.lastApplied] {
@@ -105,7 +106,8 @@ enum Secrets {
         switch value {
         case .sensitive: true
         case .array(let elements): elements.contains(where: areIn)
-        case .object(let members): members.values.contains(where: areIn)
+        // What stands in a wrong place of a Secret may be secret all the same.
+        case .object(let members): isSecret(value) || members.values.contains(where: areIn)
         default: false
         }
     }
