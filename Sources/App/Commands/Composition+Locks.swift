@@ -32,6 +32,12 @@ final class TargetLocks: Sendable {
     /// As others are told.
     var who: String { "\(caller.description) with '\(command)'" }
 
+    /// In the form that a host's mark has it.
+    var process: String { caller.process.mark }
+
+    /// Whether the process that changes a host has ended here, and only its last step still runs there.
+    func isOfDeadProcess(_ mark: HostMark) -> Bool { ProcessIdentity(mark: mark.process)?.liveness == .dead }
+
     /// Takes note of what a host said when it was observed. Once it is locked, that is our own doing.
     func saw(_ mark: HostMark, of host: String) { marks.withLock { $0[host] = mark } }
 
@@ -83,7 +89,7 @@ extension Composition {
         while true {
             let answer: HoldAnswer
             do throws(HostFailure) {
-                answer = try await hosts.hold(HostLogin(host), as: locks.who, unlessChangedSince: locks.mark(of: host.name))
+                answer = try await hosts.hold(HostLogin(host), as: locks.who, process: locks.process, unlessChangedSince: locks.mark(of: host.name))
             } catch {
                 return error.problem(at: host.name)
             }
@@ -126,9 +132,13 @@ extension Composition {
     /// - Returns: Whether somebody was waited for, so that it has to be looked at again.
     func awaitOthers(_ answer: HostAnswer, of host: ResourceModel.Host) async throws(HostFailure) -> Bool {
         var mark = HostPool.mark(in: answer)
-        guard mark.isHeld, !mark.who.contains(locks.who), locks.patience > .zero else { return false }
-        let end = ContinuousClock.now + locks.patience
-        tell("\(host.name): is being changed by \(holder(mark)); waiting for it, at most \(locks.patience.components.seconds) s")
+        // What a step of a dead apply comes to is known soon; the lock goes with it.
+        let isDead = locks.isOfDeadProcess(mark)
+        let patience = isDead ? max(locks.patience, .seconds(90)) : locks.patience
+        guard mark.isHeld, !mark.who.contains(locks.who), patience > .zero else { return false }
+        let end = ContinuousClock.now + patience
+        let what = isDead ? "a step of an apply that has ended is still under way there, of" : "is being changed by"
+        tell("\(host.name): \(what) \(holder(mark)); waiting for it, at most \(patience.components.seconds) s")
         while mark.isHeld, ContinuousClock.now < end {
             try? await Task.sleep(for: .milliseconds(500))
             mark = HostPool.mark(in: try await hosts.probe(HostLogin(host), sections: [hosts.holdSection]))
@@ -219,5 +229,20 @@ extension ActionOutcome {
     /// Whether its target may be another one than before.
     fileprivate var wasStarted: Bool {
         if case .skipped = self { false } else { true }
+    }
+}
+
+extension ProcessIdentity {
+    /// `PID.START.BOOT`, of digits and letters only.
+    fileprivate var mark: String { "\(pid).\(started).\(bootID.filter { $0 != "-" })" }
+
+    /// Of another container's process it may be wrong; it is only ever waited for.
+    fileprivate init?(mark: String) {
+        let here = Self.current
+        let parts = mark.split(separator: ".")
+        guard parts.count == 3, let pid = Int32(parts[0]), let started = UInt64(parts[1]), parts[2] == here.bootID.filter({ $0 != "-" }) else {
+            return nil
+        }
+        self.init(pid: pid, started: started, bootID: here.bootID, namespace: here.namespace)
     }
 }

@@ -12,10 +12,11 @@ extension HostConnection {
         var beating: Task<Void, Never>
     }
 
-    func hold(as who: String, unlessChangedSince mark: HostMark) async throws(HostFailure) -> HoldAnswer {
+    func hold(as who: String, process: String, unlessChangedSince mark: HostMark) async throws(HostFailure) -> HoldAnswer {
         await takeTurn()
         defer { passTurn() }
-        let token = String(UInt64.random(in: .min ... .max), radix: 16)
+        let random = String(UInt64.random(in: .min ... .max), radix: 16)
+        let token = process.isEmpty ? random : "\(process)-\(random)"
         // While somebody was at it, what was seen may have been half of it, also where that somebody has died since.
         let expected = mark.isHeld ? "-" : mark.state
         do throws(SSHFailure) {

@@ -18,6 +18,12 @@ package struct HostMark: Hashable, Sendable {
     /// As its holder calls itself; empty: it did not say.
     package var who: String { words.count > 5 ? String(words[5]).quotable(limit: 200) : "" }
 
+    /// The process that holds it, as its caller called it; empty: it did not say.
+    package var process: String {
+        let parts = (words.first ?? "").split(separator: "-")
+        return parts.count == 2 ? String(parts[0]) : ""
+    }
+
     /// On the host's clock, `2026-11-25T14:01:12Z`; empty: it is not known.
     package var since: String { words.count > 4 ? String(words[4]).quotable(limit: 40) : "" }
 
@@ -62,9 +68,15 @@ extension HostPool {
     ///
     /// - Parameters:
     ///   - who: Tells others who that is.
+    ///   - process: Tells others which process, in letters, digits and points.
     ///   - mark: What the host said when it was last looked at. If that is no longer so, it is not held.
-    package func hold(_ login: HostLogin, as who: String, unlessChangedSince mark: HostMark) async throws(HostFailure) -> HoldAnswer {
-        try await host(login).hold(as: who, unlessChangedSince: mark)
+    package func hold(
+        _ login: HostLogin,
+        as who: String,
+        process: String = "",
+        unlessChangedSince mark: HostMark
+    ) async throws(HostFailure) -> HoldAnswer {
+        try await host(login).hold(as: who, process: process, unlessChangedSince: mark)
     }
 
     /// Lets others change the host again, and tells them whether it was changed. Where it can't be reached its lock has ended by itself.
