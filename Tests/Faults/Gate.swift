@@ -20,7 +20,7 @@ extension World {
         try on(
             host,
             """
-            mkdir -p -m 1777 /run/gate; chmod 1777 /run/gate; : >/run/gate/closed; echo \(stage.rawValue) >/run/gate/stage
+            rm -rf /run/gate; mkdir -p -m 1777 /run/gate; chmod 1777 /run/gate; : >/run/gate/closed; echo \(stage.rawValue) >/run/gate/stage
             cat >/usr/local/sbin/gate <<'END'
             #!/bin/sh
             [ "$(cat /run/gate/stage)" = "$1" ] && [ -e /run/gate/closed ] && mkdir /run/gate/reached 2>/dev/null || exit 0
