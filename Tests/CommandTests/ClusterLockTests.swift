@@ -98,12 +98,13 @@ extension LabTests {
         @Test func withoutTheRightToLockNothingIsChanged() async throws {
             let lab = try Lab()
             let roles = "/apis/rbac.authorization.k8s.io/v1"
-            func role(_ namespace: String, _ group: String, _ resource: String, _ verbs: String) async throws {
+            func role(_ namespace: String, _ rights: (group: String, resource: String, verbs: String)...) async throws {
+                let rules = rights.map { #"{"apiGroups": ["\#($0.group)"], "resources": ["\#($0.resource)"], "verbs": [\#($0.verbs)]}"# }
                 let place = "\(roles)/namespaces/\(namespace)"
                 _ = try await lab.request(
                     "POST",
                     "\(place)/roles",
-                    #"{"metadata": {"name": "lock"}, "rules": [{"apiGroups": ["\#(group)"], "resources": ["\#(resource)"], "verbs": [\#(verbs)]}]}"#
+                    #"{"metadata": {"name": "lock"}, "rules": [\#(rules.joined(separator: ", "))]}"#
                 )
                 _ = try await lab.request(
                     "POST",
@@ -112,7 +113,7 @@ extension LabTests {
                         + #""subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "nobody"}]}"#
                 )
             }
-            try await role("default", "", "configmaps", #""get", "list", "create", "patch""#)
+            try await role("default", ("", "configmaps", #""get", "list", "create", "patch""#))
             let cluster = Lab.cluster.replacing("context: home", with: "context: nobody")
             try await lab.withSpecs(["specs.yaml": cluster + Self.configMap("lock-denied")]) { source in
                 let apply = try await lab.plumb(["apply", source] + Self.quick)
@@ -124,7 +125,12 @@ extension LabTests {
                 )
                 #expect(try await lab.request("GET", "/api/v1/namespaces/default/configmaps/lock-denied")["kind"] == "Status")
 
-                try await role("kube-system", "coordination.k8s.io", "leases", #""get", "create", "update""#)
+                // What is held is written down beside it.
+                try await role(
+                    "kube-system",
+                    ("coordination.k8s.io", "leases", #""get", "create", "update""#),
+                    ("", "configmaps", #""list", "create", "update", "delete""#)
+                )
                 let again = try await lab.plumb(["apply", source] + Self.quick)
                 #expect(again.status == 0, "\(again.output) \(again.errorOutput)")
             }
