@@ -27,6 +27,9 @@ extension LabTests {
                         #expect(message.hasSuffix("plumb accept swapped"))
                         let again = try await lab.plumb(["apply", source] + Self.quick, data: data)
                         #expect(try again.status == 1 && again.lines.last?["problems"] == 1, "\(again.output)")
+                        let problem = try again.lines.first { $0["type"] == "problem" }
+                        #expect(problem?["target"] == "swapped" && problem?["status"] == "blocked", "\(again.output)")
+                        #expect(problem?["message"]?.stringValue?.contains("not the machine of") == true, "\(again.output)")
                         #expect(try await lab.link("swapped", "wlan0")["mtu"] == 1500, "nothing is done there")
                         let release = try await lab.plumb(["release", "swapped", source, "--restore", "--yes"], data: data)
                         #expect(release.status == 1 && release.output.contains("not the machine of"), "\(release.output)")

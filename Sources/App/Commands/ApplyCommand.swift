@@ -148,6 +148,7 @@ struct ApplyCommand: AsyncParsableCommand {
         let style = output == .text ? terminal.output : terminal.errors
         let differences = comparison?.text(style: style) ?? ""
         let show = reporter(terminal)
+        if output == .jsonl { for problem in found.problems { terminal.write(problem.line.lineJSON + "\n") } }
         if let comparison, found.refusal == nil, !comparison.stale.isEmpty, onStale != .skip {
             try refuse(comparison, found, differences: differences, terminal: terminal)
         }

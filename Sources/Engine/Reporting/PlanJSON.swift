@@ -57,6 +57,13 @@ extension Action {
 }
 
 extension Problem {
+    /// One line of `apply --output jsonl`.
+    package var line: Value {
+        var line = document
+        line["type"] = "problem"
+        return line
+    }
+
     fileprivate var document: Value {
         var document: Value = ["target": .string(target), "status": .string(status.rawValue), "message": .string(message)]
         if let address { document["address"] = .string(address.description) }
