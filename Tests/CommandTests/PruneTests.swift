@@ -353,18 +353,24 @@ extension LabTests {
 
         @Test func withoutTheRightToWriteItDownNothingIsMade() async throws {
             let lab = try Lab()
-            let role = #"{"kind":"Role","apiVersion":"rbac.authorization.k8s.io/v1","metadata":{"name":"\#(id)"},"#
-            try await lab.request(
-                "POST",
-                "/apis/rbac.authorization.k8s.io/v1/namespaces/default/roles",
-                role + #""rules":[{"apiGroups":[""],"resources":["configmaps"],"verbs":["*"]}]}"#
-            )
-            try await lab.request(
-                "POST",
-                "/apis/rbac.authorization.k8s.io/v1/namespaces/default/rolebindings",
-                #"{"kind":"RoleBinding","apiVersion":"rbac.authorization.k8s.io/v1","metadata":{"name":"\#(id)"},"#
-                    + #""subjects":[{"kind":"User","name":"nobody"}],"roleRef":{"apiGroup":"rbac.authorization.k8s.io","kind":"Role","name":"\#(id)"}}"#
-            )
+            let roles = "/apis/rbac.authorization.k8s.io/v1/namespaces"
+            let rights = [
+                "default": #"{"apiGroups":[""],"resources":["configmaps"],"verbs":["*"]}"#,
+                "kube-system": #"{"apiGroups":["coordination.k8s.io"],"resources":["leases"],"verbs":["get","create","update"]}"#,
+            ]
+            for (namespace, rule) in rights {
+                try await lab.request(
+                    "POST",
+                    "\(roles)/\(namespace)/roles",
+                    #"{"kind":"Role","apiVersion":"rbac.authorization.k8s.io/v1","metadata":{"name":"\#(id)"},"rules":[\#(rule)]}"#
+                )
+                try await lab.request(
+                    "POST",
+                    "\(roles)/\(namespace)/rolebindings",
+                    #"{"kind":"RoleBinding","apiVersion":"rbac.authorization.k8s.io/v1","metadata":{"name":"\#(id)"},"#
+                        + #""subjects":[{"kind":"User","name":"nobody"}],"roleRef":{"apiGroup":"rbac.authorization.k8s.io","kind":"Role","name":"\#(id)"}}"#
+                )
+            }
             try await withSpecs(cluster: "context: nobody") { lab, specs in
                 try specs.put("a", map("a"))
                 let plan = try await specs.plan()
@@ -388,8 +394,8 @@ extension LabTests {
                 try await specs.apply()
                 #expect(try await !isThere(lab, path("b")))
             }
-            for kind in ["rolebindings", "roles"] {
-                try await lab.request("DELETE", "/apis/rbac.authorization.k8s.io/v1/namespaces/default/\(kind)/\(id)")
+            for namespace in rights.keys {
+                for kind in ["rolebindings", "roles"] { try await lab.request("DELETE", "\(roles)/\(namespace)/\(kind)/\(id)") }
             }
         }
     }

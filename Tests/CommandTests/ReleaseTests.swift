@@ -137,7 +137,7 @@ extension LabTests {
             try await lab.withHost("killed") {
                 try await lab.wrapIP(
                     "killed",
-                    "case \"$*\" in *'wlan0 mtu 1400') /usr/sbin/ip \"$@\"; : >/run/lab/changing; sleep 60; exit 0 ;; esac"
+                    "case \"$*\" in *'wlan0 mtu 1400') /usr/sbin/ip \"$@\"; : >/run/lab/changing; sleep 5; exit 0 ;; esac"
                 )
                 try await lab.withSpecs(["specs.yaml": Lab.hosts(["killed"]) + Lab.wlan0("mtu: 1400")]) { source in
                     let apply = try Background(["/usr/bin/env"] + lab.commandLine(["apply", source, "--yes", "--timeout", "30s"]))
