@@ -202,8 +202,10 @@ extension LabTests {
                 try await lab.withSpecs(["specs.yaml": Lab.hosts(["narrow"], user: "restricted") + Lab.eth0("mtu: 1400")]) { source in
                     let apply = try await lab.plumb(["apply", source] + Self.quick)
                     #expect(apply.status == 1)
-                    let message = try apply.lines.first { $0["type"] == "failed" }?["message"]?.stringValue ?? ""
-                    #expect(message.contains("nothing was changed"), "\(apply.output)")
+                    let problem = try #require(try apply.lines.first { $0["type"] == "problem" }, "\(apply.output)")
+                    #expect(problem["status"] == "blocked" && problem["address"] == "narrow/NetworkInterface/eth0")
+                    let message = problem["message"]?.stringValue ?? ""
+                    #expect(message.contains("so it is not made"), "\(apply.output)")
                     #expect(try await lab.link("narrow", "eth0")["mtu"] == 1500)
                     try await lab.expectNothingArmed("narrow")
 

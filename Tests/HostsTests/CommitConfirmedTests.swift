@@ -47,6 +47,11 @@ struct CommitConfirmedTests {
         #expect(orders.filter { $0 == .look }.count == 9)
     }
 
+    @Test func `A host that has undone it before it is seen again was not confirmed`() {
+        let orders = Self.orders([.armed, .changed] + Array(repeating: .lost("gone"), count: 8) + [.differs("mtu"), .over, .undone])
+        #expect(orders.suffix(3) == [.revert, .await, .end(.undone("not confirmed within 10 s"))])
+    }
+
     @Test func `What can't be seen is not known`() {
         let orders = Self.orders([.armed, .changed] + Array(repeating: .lost("gone"), count: 60), timeout: 3)
         let end = Order.end(.unknown("not confirmed within 3 s (gone)", undoneBy: .seconds(6)))

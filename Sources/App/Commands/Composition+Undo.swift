@@ -75,8 +75,7 @@ extension Composition {
                 of: action,
                 .denied,
                 "it may cut the connection, and '\(user)' may not arm an undo, \(nothing): \(HostKinds.firstLine(of: result.errorOutput))\n"
-                    + "sudoers lacks the line\n\(Self.sudoersLine(user))\n"
-                    + "which is as much as all of root's rights, since what undoes a change may be any command."
+                    + Self.missingLine(user)
             )
         case .unexpected(let result):
             let said = HostKinds.firstLine(of: result.errorOutput + result.output)
@@ -86,6 +85,22 @@ extension Composition {
                 "it may cut the connection, and no undo could be armed, \(nothing): status \(result.status)\(said.isEmpty ? "" : ", \(said)")"
             )
         }
+    }
+
+    /// Why no undo could be armed at a target, with the line that is missing; nil: it could, or nobody answers, which the change itself will show.
+    func undoObstacle(at target: Target) async -> String? {
+        guard case .host(let host) = target else { return nil }
+        guard let result = try? await hosts.undoObjection(HostLogin(host)) else { return nil }
+        let user = host.user ?? NSUserName()
+        let said = HostKinds.firstLine(of: result.errorOutput)
+        guard HostKinds.isDenial(result.errorOutput) else { return said.isEmpty ? "the host does not say why" : said }
+        if host.become == .none { return "'\(user)' is not root there. Give the host 'become: sudo', or another user" }
+        return "'\(user)' may not: \(said)\n\(Self.missingLine(user))"
+    }
+
+    /// What to paste, and what it means.
+    private static func missingLine(_ user: String) -> String {
+        "sudoers lacks the line\n\(sudoersLine(user))\nwhich is as much as all of root's rights, since what undoes a change may be any command."
     }
 
     private static func sudoersLine(_ user: String) -> String { "\(user) ALL=(root) NOPASSWD: /bin/sh -s plumb-undo" }

@@ -111,6 +111,7 @@ struct Session {
         var progress = ProgressLine(targets: pass.observedPart.resourcesByTarget().map { $0.0.name }, terminal: terminal)
         let plan = await pass.plan(
             observer: { target, resources in await composition.observe(target, resources) },
+            undoObstacle: { await composition.undoObstacle(at: $0) },
             progress: { progress.answered($0.name, $1) }
         )
         progress.finish()

@@ -115,8 +115,10 @@ package struct CommitConfirmed: Sendable {
 
         case (.looking, .asDeclared): return go(.confirming, .confirm)
         case (.looking, .differs(let message)):
+            // An answer as late as this is mostly that of a host that has undone it.
+            guard now < deadline else { return revert("not confirmed within \(timeout.inWords)") }
             // Without its answer the change may still be under way.
-            return answerWasLost && now < deadline ? .look : revert(message)
+            return answerWasLost ? .look : revert(message)
         case (.looking, .lost(let message)): return lookAgain(message, now)
 
         case (.confirming, .confirmed): return go(.ended, .end(.confirmed))

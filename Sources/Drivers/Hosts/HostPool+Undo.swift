@@ -108,6 +108,15 @@ extension HostPool {
         }
     }
 
+    /// Tries whether an undo could be armed, as far as rights go; nil: it could.
+    ///
+    /// - Returns: what `sudo` or the host says against it.
+    package func undoObjection(_ login: HostLogin) async throws(HostFailure) -> CommandResult? {
+        let input = "[ \"$(id -u)\" = 0 ] || { echo 'permission denied: it needs root' >&2; exit 1; }\n"
+        let result = try await run(login, HostCommand(arguments: UndoProgram.command, input: input))
+        return result.status == 0 ? nil : result
+    }
+
     /// What somebody wrote of an undo when it was armed; nil where that can't be read.
     package func about(_ undo: ArmedUndo, at login: HostLogin) async -> String? {
         guard let result = try? await run(login, "about \(undo.name)"), result.status == 0, !result.output.isEmpty else { return nil }

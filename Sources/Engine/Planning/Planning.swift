@@ -9,14 +9,17 @@ import Values
 /// - Guarantees: every resource of the drift is an action, unchanged, or a problem. No action depends on a problem: what does is a
 ///   problem itself (`blocked: waits for …`). Actions are ordered so that each comes after those it depends on. Nothing is pruned at a target
 ///   where something can't be made as it is declared: what goes may be what the rest still needs.
-/// - Parameter maxDeletes: more prunes than this, and the plan is refused whole.
+/// - Parameters:
+///   - maxDeletes: more prunes than this, and the plan is refused whole.
+///   - undoObstacles: by target, why no undo could be armed there; what may cut the connection is blocked then.
 package func plan(
     _ drift: Drift,
     kinds: [RegisteredKind],
     contentHash: String,
     revision: String?,
     source: String,
-    maxDeletes: Int = defaultMaxDeletes
+    maxDeletes: Int = defaultMaxDeletes,
+    undoObstacles: [String: String] = [:]
 ) -> Plan {
     let kindsByName = Dictionary(kinds.map { ($0.name, $0) }) { first, _ in first }
     var plan = Plan(planID: "", revision: revision, source: source, contentHash: contentHash, problems: drift.targetProblems, notes: drift.notes)
@@ -50,6 +53,11 @@ package func plan(
                     message: "it differs, but there is no step that would change it; this is a mistake in Plumb, please report it"
                 )
             )
+            continue
+        }
+        if change.risk == .disconnecting, let obstacle = undoObstacles[resource.address.target] {
+            let message = "it may cut the connection, and no undo could be armed, so it is not made: \(obstacle)"
+            plan.problems.append(Problem(target: resource.address.target, address: resource.address, status: .blocked, message: message))
             continue
         }
         let fingerprint = SHA256.hex([drift.identities[resource.address.target] ?? "", resource.fingerprint.canonicalJSON])

@@ -44,18 +44,30 @@ package struct Pass: Sendable {
 
     /// Asks the targets and plans.
     ///
-    /// - Parameter progress: called once a target as it answers.
+    /// - Parameters:
+    ///   - undoObstacle: asked of each target at which something may cut the connection: why no undo could be armed there; nil: it could.
+    ///   - progress: called once a target as it answers.
     package func plan(
         observer: @escaping TargetObserver,
+        undoObstacle: (@Sendable (Target) async -> String?)? = nil,
         progress: (Target, TargetObservation) -> Void = { _, _ in }
     ) async -> Plan {
         let part = observedPart
         let observed = await observe(part, concurrency: concurrency, observer: observer, progress: progress)
-        return plan(part, observed: observed)
+        let plan = plan(part, observed: observed)
+        let risky = Set(plan.actions.filter { $0.risk == .disconnecting }.map(\.address.target))
+        guard let undoObstacle, !risky.isEmpty else { return plan }
+        let obstacles = await withTaskGroup(of: (String, String?).self) { group in
+            for target in part.targets where risky.contains(target.name) { group.addTask { (target.name, await undoObstacle(target)) } }
+            return await group.reduce(into: [String: String]()) { $0[$1.0] = $1.1 }
+        }
+        return obstacles.isEmpty ? plan : self.plan(part, observed: observed, undoObstacles: obstacles)
     }
 
     /// Plans from what was observed already. Synchronous and deterministic.
-    package func plan(_ part: DesiredState, observed: ObservedState) -> Plan {
+    ///
+    /// - Parameter undoObstacles: By target, why no undo could be armed there.
+    package func plan(_ part: DesiredState, observed: ObservedState, undoObstacles: [String: String] = [:]) -> Plan {
         var drift = selection.narrowed(detectDrift(desired: part, observed: observed, kinds: kinds))
         drift.notes += orphanNotes(observed)
         var plan = Planning.plan(
@@ -64,7 +76,8 @@ package struct Pass: Sendable {
             contentHash: desired.contentHash,
             revision: revision,
             source: source,
-            maxDeletes: maxDeletes
+            maxDeletes: maxDeletes,
+            undoObstacles: undoObstacles
         )
         plan.selection = selection.globs.map(\.pattern)
         return plan
