@@ -73,6 +73,30 @@ struct ApplyScheduleTests {
         #expect(schedule.isFinished)
     }
 
+    @Test func aCanaryWhoseDependencyDoesNotGetReadyEndsItForAllOthers() {
+        let actions = [Self.action("a/S/1", ["home/S/9"]), Self.action("b/S/1"), Self.action("home/S/1")]
+        var schedule = ApplySchedule(actions, limit: 9, budget: ApplyBudget(canary: 1), hosts: ["a", "b"], clusters: ["home"])
+        #expect(schedule.start().isEmpty)
+        let skipped = schedule.resolve(World.address("home/S/9"), failure: "no pods")
+        #expect(skipped.map(\.0.address.description) == ["a/S/1", "b/S/1", "home/S/1"])
+        #expect(schedule.isFinished)
+    }
+
+    @Test func whatIsNotGoneKeepsWhatGoesAfterIt() {
+        let actions = [(101, "object"), (102, "operator"), (103, "definition")].map { phase, name in
+            var action = Self.action("home/S/\(name)", phase: phase)
+            action.operation = .delete
+            action.isUndeclared = true
+            return action
+        }
+        var schedule = ApplySchedule(actions, limit: 9, clusters: ["home"])
+        let batch = schedule.start()[0]
+        let skipped = schedule.finish(batch, failed: [actions[0].address])
+        #expect(skipped.map(\.0.address) == [actions[1].address, actions[2].address])
+        #expect(skipped.allSatisfy { $0.1 == "no longer declared, but it stays as long as home/S/object is not gone" })
+        #expect(schedule.isFinished)
+    }
+
     @Test func whatACanaryDependsOnComesBeforeIt() {
         let actions = [Self.action("home/S/1"), Self.action("z/S/1", ["home/S/1"]), Self.action("a/S/1", ["z/S/1"]), Self.action("b/S/1")]
         var schedule = ApplySchedule(actions, limit: 9, budget: ApplyBudget(maxUnavailable: 1, canary: 1), hosts: ["a", "b", "z"])

@@ -165,6 +165,32 @@ struct PlanComparisonTests {
         #expect(comparison.unplanned.map(\.address.description) == example.unplanned)
     }
 
+    @Test func nothingIsPrunedWhereSomethingDeclaredIsNotMadeSo() throws {
+        var plan = Self.plan
+        var prune = Self.action("a/S/9", desired: 1)
+        prune.operation = .delete
+        prune.isUndeclared = true
+        plan.actions.append(prune)
+        let saved = try SavedPlan(file: Array(plan.document(digestKey: "key").prettyJSON.utf8))
+        #expect(compare(saved, with: plan).identical == plan.actions)
+
+        var elsewhere = plan
+        elsewhere.actions[2].fingerprint = "other"
+        #expect(compare(saved, with: elsewhere).identical.contains(prune))
+
+        var stale = plan
+        stale.actions[1].fingerprint = "other"
+        let one = compare(saved, with: stale)
+        #expect(one.identical.map(\.address.description) == ["a/S/1", "b/S/1"])
+        #expect(one.stale.last?.reason == "stays until all else at a is as declared: waits for a/S/2, which is stale")
+
+        var more = plan
+        more.actions.insert(Self.action("a/S/3", desired: 1), at: 0)
+        let other = compare(saved, with: more)
+        #expect(other.identical.map(\.address.description) == ["a/S/1", "a/S/2", "b/S/1"])
+        #expect(other.stale.map(\.reason) == ["stays until all else at a is as declared: waits for a/S/3, which was not planned"])
+    }
+
     @Test func aStaleChangeIsShownAsADiff() throws {
         let saved = try SavedPlan(file: Array(Self.plan.document(digestKey: "key").prettyJSON.utf8))
         var now = Self.plan

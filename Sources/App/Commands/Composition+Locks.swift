@@ -135,7 +135,8 @@ extension Composition {
         // What a step of a dead apply comes to is known soon; the lock goes with it.
         let isDead = locks.isOfDeadProcess(mark)
         let patience = isDead ? max(locks.patience, .seconds(90)) : locks.patience
-        guard mark.isHeld, !mark.who.contains(locks.who), patience > .zero else { return false }
+        // By its process: `who` is shortened, and ours would then be taken for somebody else.
+        guard mark.isHeld, mark.process != locks.process, patience > .zero else { return false }
         let end = ContinuousClock.now + patience
         let what = isDead ? "a step of an apply that has ended is still under way there, of" : "is being changed by"
         tell("\(host.name): \(what) \(holder(mark)); waiting for it, at most \(patience.components.seconds) s")

@@ -126,7 +126,8 @@ package struct ApplySchedule: Sendable {
     package mutating func resolve(_ address: ResourceAddress, failure: String?) -> [(Action, String)] {
         awaited.remove(address)
         guard let failure else { return [] }
-        return skip([address]) { $0 == address ? failure : "depends on \($0), which did not succeed" }
+        // A canary can be lost to this as well, and then nothing else would ever say so to the rest.
+        return skip([address]) { $0 == address ? failure : "depends on \($0), which did not succeed" } + enforceBudget()
     }
 
     /// Gives up what depends on these, directly or not.
@@ -157,6 +158,21 @@ package struct ApplySchedule: Sendable {
                 skipped.append((actions[index], "no longer declared, but it stays as \(cause) did not succeed"))
             }
             remove(Set(lost), from: target)
+        }
+        return skipped + keepWhatStillServes(lost)
+    }
+
+    /// Where something is not gone, what goes in later phases may still be needed for its end: an operator, while an object waits for its finalizer.
+    private mutating func keepWhatStillServes(_ lost: [ResourceAddress]) -> [(Action, String)] {
+        var skipped: [(Action, String)] = []
+        for cause in lost.compactMap({ indices[$0] }) where actions[cause].isPrune {
+            let target = actions[cause].address.target
+            let kept = (pendingByTarget[target] ?? []).filter { actions[$0].isUndeclared && actions[$0].phase > actions[cause].phase }
+            for index in kept {
+                states[index] = .failed
+                skipped.append((actions[index], "no longer declared, but it stays as long as \(actions[cause].address) is not gone"))
+            }
+            remove(Set(kept), from: target)
         }
         return skipped
     }

@@ -24,7 +24,7 @@ package struct PlanComparison: Sendable {
 /// Compares a saved plan with a new one of the same specs. Synchronous, total, deterministic.
 ///
 /// - Guarantees: an action is identical only if address, operation, fingerprint, desired fields, steps, sensitive values and risk are as saved, its target is the same
-///   machine or cluster, and so are all actions it depends on. Whatever could not be observed is stale, never "no longer needed".
+///   machine or cluster, and so are all actions it depends on; of what is no longer declared, also all else at its target. Whatever could not be observed is stale, never "no longer needed".
 package func compare(_ saved: SavedPlan, with plan: Plan) -> PlanComparison {
     var comparison = PlanComparison(identical: [], stale: [], unneeded: [], unplanned: [])
     let actions = Dictionary(plan.actions.map { ($0.address, $0) }) { first, _ in first }
@@ -65,7 +65,22 @@ package func compare(_ saved: SavedPlan, with plan: Plan) -> PlanComparison {
             comparison.identical.append(action)
         }
     }
+    comparison.withholdPrunes(planned, lost)
     return comparison
+}
+
+extension PlanComparison {
+    /// As in a plan itself: what is no longer declared stays where something that is declared is not made so.
+    fileprivate mutating func withholdPrunes(_ planned: [ResourceAddress: PlannedChange], _ lost: [ResourceAddress: String]) {
+        let open = (stale.compactMap(\.now) + unplanned).filter { !$0.isUndeclared }.map(\.address)
+        let causes = Dictionary(open.map { ($0.target, $0) }) { first, _ in first }
+        for action in identical where action.isUndeclared {
+            guard let cause = causes[action.address.target], let change = planned[action.address] else { continue }
+            let reason = "stays until all else at \(cause.target) is as declared: waits for \(cause), \(lost[cause] ?? "")"
+            stale.append(.init(planned: change, now: action, reason: reason))
+        }
+        identical.removeAll { $0.isUndeclared && causes[$0.address.target] != nil }
+    }
 }
 
 extension PlannedChange {
