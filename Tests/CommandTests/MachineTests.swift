@@ -170,7 +170,7 @@ extension Lab {
     /// Nothing that would undo, now or later, and nothing that it left in systemd or among the files.
     func expectNoUndoOnMachine(sourceLocation: SourceLocation = #_sourceLocation) async throws {
         let script = """
-            ls -A /run/plumb/undo 2>/dev/null; ls -d /tmp/*plumb* 2>/dev/null; pgrep -fa '[/]run/plumb/undo'
+            (cd /run/plumb 2>/dev/null && ls -A undo 2>/dev/null); ls -d /tmp/*plumb* 2>/dev/null; pgrep -fa '[/]run/plumb/undo'
             ls /run/systemd/transient 2>/dev/null | grep plumb; systemctl list-units --all --plain --no-legend 'plumb-undo*'; :
             """
         for _ in 0..<20 {
