@@ -20,6 +20,7 @@ package func plan(
 ) -> Plan {
     let kindsByName = Dictionary(kinds.map { ($0.name, $0) }) { first, _ in first }
     var plan = Plan(planID: "", revision: revision, source: source, contentHash: contentHash, problems: drift.targetProblems, notes: drift.notes)
+    plan.inventories = drift.inventories
     plan.identities = drift.identities.mapValues { SHA256.hex([$0]) }
     var candidates: [Action] = []
     var hash = SHA256()
