@@ -92,6 +92,27 @@ struct PlanComparisonTests {
             identical: ["a/S/1", "b/S/1"]
         ),
         Case(
+            name: "gone from an inventory that is another one",
+            change: {
+                $0.actions.remove(at: 1)
+                $0.inventories["a"] = "kube-system/other"
+            },
+            stale: [
+                "a/S/2 is not declared, and what Plumb holds is looked up in the inventory kube-system/other here, not in kube-system/a: "
+                    + "these specs were applied from another place"
+            ],
+            identical: ["a/S/1", "b/S/1"]
+        ),
+        Case(
+            name: "gone from an inventory that can't be read",
+            change: {
+                $0.actions.remove(at: 1)
+                $0.inventories["a"] = nil
+            },
+            stale: ["a/S/2 is not declared, and the inventory kube-system/a, which had it, can't be read"],
+            identical: ["a/S/1", "b/S/1"]
+        ),
+        Case(
             name: "a problem by now",
             change: {
                 $0.actions.remove(at: 1)
@@ -313,7 +334,13 @@ struct PlanComparisonTests {
         #expect(guarded != digest([["op": "remove", "path": "/metadata/managedFields/2"]]))
     }
 
-    static let plan = Plan(
+    static let plan: Plan = {
+        var plan = withoutInventory
+        plan.inventories = ["a": "kube-system/a"]
+        return plan
+    }()
+
+    private static let withoutInventory = Plan(
         planID: "0123456789abcdef",
         revision: nil,
         source: "state",

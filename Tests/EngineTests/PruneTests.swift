@@ -1,4 +1,5 @@
 import Applying
+import DriftDetection
 import Planning
 import Reconciling
 import ResourceModel
@@ -130,6 +131,30 @@ struct PruneTests {
         #expect(outcome.plan.actions == [])
         #expect(outcome.plan.problems.map(\.status) == [.invalid, .blocked])
         #expect(outcome.plan.problems.map(\.message).last?.hasSuffix("waits for a/Other/x (invalid)") == true)
+    }
+
+    @Test(arguments: [(102, ProblemStatus.blocked, true), (101, .blocked, false), (102, .held, false)])
+    func staysAsLongAsWhatGoesBeforeItDoes(phase: Int, status: ProblemStatus, isWithheld: Bool) {
+        func undeclared(_ name: String, _ phase: Int, _ standing: ResourceDrift.Standing) -> ResourceDrift {
+            var drift = ResourceDrift(
+                address: World.address("a/Setting/\(name)"),
+                kind: "Setting",
+                handler: "Setting",
+                standing: standing,
+                phase: phase
+            )
+            drift.isUndeclared = true
+            return drift
+        }
+        let object = undeclared("object", 101, .problem(status, "it is being deleted, and waits for its finalizer"))
+        let drift = Drift(resources: [object, undeclared("operator", phase, .surplus)], identities: ["a": "a"])
+        let plan = Planning.plan(drift, kinds: [Self.kind], contentHash: "", revision: nil, source: "state")
+        #expect(plan.actions.isEmpty == isWithheld)
+        guard isWithheld else { return }
+        #expect(
+            plan.problems.last?.message
+                == "no longer declared; it stays until what goes before it is gone: waits for a/Setting/object (blocked)"
+        )
     }
 
     @Test func isLookedForAtATargetWithoutSpecs() async {

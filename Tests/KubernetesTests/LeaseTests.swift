@@ -154,6 +154,18 @@ import Values
         await lease.release()
     }
 
+    @Test func `Nobody is waited for after an interruption`() async {
+        let world = World()
+        world.hold("alice", renewed: 20)
+        let ending = await world.lease("bob").take(patience: .seconds(600), isDead: { _ in false }, isGivenUp: { true }, tell: { _ in })
+        guard case .taken(let other) = ending else {
+            Issue.record("\(ending)")
+            return
+        }
+        #expect(other.holder == "alice")
+        #expect(world.state.withLock { $0.now } < 1)
+    }
+
     @Test func `Somebody who is known to be dead is followed at once`() async {
         let world = World()
         world.hold("alice", renewed: 1)

@@ -18,6 +18,7 @@ final class TargetLocks: Sendable {
     let patience: Duration
     private let marks = Mutex<[String: HostMark]>([:])
     private let leases = Mutex<[String: ClusterLease]>([:])
+    private let givesUp = Mutex<@Sendable () -> Bool>({ false })
 
     init(
         command: String = "plumb",
@@ -28,6 +29,11 @@ final class TargetLocks: Sendable {
         self.patience = patience
         self.caller = caller
     }
+
+    /// Whether nobody is waited for any more: the apply was interrupted.
+    var isGivenUp: Bool { givesUp.withLock { $0 }() }
+
+    func giveUp(when isInterrupted: @escaping @Sendable () -> Bool) { givesUp.withLock { $0 = isInterrupted } }
 
     /// As others are told.
     var who: String { "\(caller.description) with '\(command)'" }
@@ -96,11 +102,13 @@ extension Composition {
             switch answer {
             case .held: return nil
             case .busy(let mark):
-                if ContinuousClock.now < end {
+                if ContinuousClock.now < end, !locks.isGivenUp {
                     try? await Task.sleep(for: .milliseconds(500))
                     continue
                 }
-                return blocked("\(host.name) is being changed by \(holder(mark)). Wait for it, or let --lock-timeout do so")
+                // A mark that is closed names who was there before.
+                let who = mark.isHeld ? holder(mark) : "somebody who does not say who (fuser -v /run/plumb/lock/host, there, shows it)"
+                return blocked("\(host.name) is being changed by \(who). Wait for it, or let --lock-timeout do so")
             case .moved(let mark):
                 let who = mark.who.isEmpty ? "it was restarted" : "it was changed by \(holder(mark))"
                 return blocked("\(who) after it was planned. Run it again")
@@ -170,6 +178,7 @@ extension Composition {
             let ending = await lease.take(
                 patience: locks.patience,
                 isDead: { LeaseDetails(json: $0.details)?.process.liveness == .dead },
+                isGivenUp: { self.locks.isGivenUp },
                 tell: { other in
                     tell(
                         "\(cluster.name): \(Self.holder(of: other)) holds \(Self.leaseName); "

@@ -110,8 +110,14 @@ final class Composition: Sendable {
             let found = await ClusterKinds.observe(resources, of: cluster.name, inventory: inventory) { (request) throws(APIFailure) in
                 try await connection.send(request)
             }
-            if case .read = inventory, let findings = found.inventory { inventories.note(findings, of: cluster) }
-            guard case .observed(var facts) = found.observation else { return found.observation }
+            guard case .observed(var facts) = found.observation else {
+                if case .read = inventory, let findings = found.inventory { inventories.note(findings, of: cluster) }
+                return found.observation
+            }
+            if case .read(let id) = inventory, let findings = found.inventory {
+                inventories.note(findings, of: cluster)
+                if findings.unreadable == nil { facts.inventory = "\(id.namespace)/\(id.name)" }
+            }
             facts.notes = connection.notes.map { "\(cluster.name): \($0)" } + facts.notes
             return .observed(facts)
         } catch {

@@ -22,7 +22,12 @@ enum PlanFile {
             throw ExitCode(1)
         }
         let shown = Escaping.shown(shellWord(path))
-        let hint = plan.actions.isEmpty ? "It has nothing to apply." : "To carry it out: plumb apply \(shown)"
+        let hint =
+            if plan.refusal != nil {
+                "It is refused whole, and so is an apply of it."
+            } else {
+                plan.actions.isEmpty ? "It has nothing to apply." : "To carry it out: plumb apply \(shown)"
+            }
         terminal.writeError("\nThe plan is in \(Escaping.shown(path)). \(hint)\n")
     }
 

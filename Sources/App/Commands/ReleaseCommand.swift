@@ -93,7 +93,16 @@ struct ReleaseCommand: AsyncParsableCommand {
         let targets = desired.targets.filter { glob.couldMatch(target: $0.name) }
         let report = ReleaseReport(pattern: addressOrGlob, desired: desired, terminal: terminal, showsSteps: options.verbose)
         try checkThatSomethingIsMeant(held, targets: targets, desired: desired, terminal: terminal)
-        if forget { return try await forget(held, report: report, record: record, terminal: terminal) }
+        if forget {
+            let clusters = targets.compactMap { if case .cluster(let cluster) = $0 { cluster.name } else { nil } }
+            if held.isEmpty, !clusters.isEmpty {
+                let names = clusters.joined(separator: ", ")
+                terminal.writeError("\(terminal.errors.errorWord): --forget is for hosts; what is held in \(names) stands there\n")
+                terminal.writeError("    Without --forget it is given up there. Of a cluster that is gone nothing is left to forget.\n")
+                throw ExitCode(1)
+            }
+            return try await forget(held, report: report, record: record, terminal: terminal)
+        }
 
         let observed = await observe(targets, desired: desired, composition: composition, terminal: terminal)
         let (settings, problems) = settings(of: targets, held: held, glob: glob, observed: observed, composition: composition)

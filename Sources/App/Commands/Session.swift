@@ -153,6 +153,7 @@ struct Session {
         var collaborators = composition.inventory.recording(composition.applyCollaborators, in: record)
         let base = collaborators
         let desired = pass.desired
+        composition.locks.giveUp(when: isInterrupted)
         composition.inventories.patience = wait ?? .seconds(30)
         collaborators.prepare = { target, actions in
             if let problem = await base.prepare(target, actions) { return problem }

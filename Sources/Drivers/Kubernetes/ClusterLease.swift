@@ -56,10 +56,12 @@ package actor ClusterLease {
     /// - Parameters:
     ///   - patience: How long somebody who is alive is waited for.
     ///   - isDead: Whether the holder of a Lease is known to be gone.
+    ///   - isGivenUp: Whether nobody is to be waited for any more.
     ///   - tell: Called once, when the Lease of somebody who has not renewed it lately is being watched.
     package func take(
         patience: Duration,
         isDead: @Sendable (ApplyLease) -> Bool,
+        isGivenUp: @Sendable () -> Bool = { false },
         tell: @Sendable (ApplyLease) -> Void
     ) async -> Ending {
         var machine = LeaseClaim(claim, patience: patience, now: time.now())
@@ -86,6 +88,7 @@ package actor ClusterLease {
                     return .failed(error)
                 }
             case .watch(let other, let pause):
+                if isGivenUp() { return .taken(by: other) }
                 if !hasTold { tell(other) }
                 hasTold = true
                 await time.sleep(pause)

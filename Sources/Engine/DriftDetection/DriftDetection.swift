@@ -10,6 +10,8 @@ package struct Drift: Sendable {
     package var notes: [String]
     /// Of each target that answered, what makes it the machine or cluster it is.
     package var identities: [String: String]
+    /// Of each target, the inventory that says what is held there, where it could be read.
+    package var inventories: [String: String] = [:]
 
     package init(resources: [ResourceDrift] = [], targetProblems: [Problem] = [], notes: [String] = [], identities: [String: String] = [:]) {
         self.resources = resources
@@ -27,6 +29,7 @@ package func detectDrift(desired: DesiredState, observed: ObservedState, kinds: 
         switch observed.targets[target.name] {
         case .observed(let facts):
             drift.identities[target.name] = facts.identity
+            drift.inventories[target.name] = facts.inventory
             drift.notes += facts.notes
             drift.resources += detectDrift(resources: resources, facts: facts, kinds: kindsByName)
         case .failed(let problem):

@@ -14,6 +14,8 @@ package struct Plan: Sendable {
     package var selection: [String]
     /// Of each target that answered, a hash of what makes it the machine or cluster that it is.
     package var identities: [String: String]
+    /// Of each target, the inventory that says what is held there, where it could be read.
+    package var inventories: [String: String] = [:]
     package var actions: [Action]
     /// What is as declared, in the order of the addresses.
     package var unchanged: [ResourceAddress]

@@ -41,7 +41,7 @@ package func compare(_ saved: SavedPlan, with plan: Plan) -> PlanComparison {
         } else if let now {
             guard let reason = change.difference(from: PlannedChange(now, digestKey: saved.digestKey)) else { continue }
             comparison.stale.append(.init(planned: change, now: now, reason: reason))
-        } else if let reason = world.obstacle(to: change.address) {
+        } else if let reason = world.obstacle(to: change.address, saved: saved) {
             comparison.stale.append(.init(planned: change, now: nil, reason: reason))
         } else {
             comparison.unneeded.append(change.address)
@@ -100,11 +100,13 @@ extension PlannedChange {
 /// The new plan, asked about what is not among its actions.
 private struct NewWorld {
     private let identities: [String: String]
+    private let inventories: [String: String]
     private let unchanged: Set<ResourceAddress>
     private let problems: [String: [Problem]]
 
     init(_ plan: Plan) {
         identities = plan.identities
+        inventories = plan.inventories
         unchanged = Set(plan.unchanged)
         problems = Dictionary(grouping: plan.problems, by: \.target)
     }
@@ -122,13 +124,18 @@ private struct NewWorld {
     }
 
     /// Why it is not known that the address is as declared; nil: it is.
-    func obstacle(to address: ResourceAddress) -> String? {
+    func obstacle(to address: ResourceAddress, saved: SavedPlan) -> String? {
         if unchanged.contains(address) { return nil }
         let here = problems[address.target] ?? []
         if let problem = here.first(where: { $0.address == address }) { return "is \(problem.status.rawValue) now: \(problem.message)" }
         // A chain that is gone has no address any more. That counts only if its table could be read.
         let kind = address.resource.prefix { $0 != "/" }
         let unread = here.first { $0.status.preventsReading && $0.address?.resource.prefix { $0 != "/" } == kind }
-        return unread.map { "could not be observed: \($0.message)" }
+        if let unread { return "could not be observed: \(unread.message)" }
+        // What is no longer declared is known of by its inventory alone.
+        guard let before = saved.inventories[address.target], inventories[address.target] != before else { return nil }
+        guard let now = inventories[address.target] else { return "is not declared, and the inventory \(before), which had it, can't be read" }
+        return "is not declared, and what Plumb holds is looked up in the inventory \(now) here, not in \(before): "
+            + "these specs were applied from another place"
     }
 }

@@ -23,6 +23,7 @@ package func plan(
 ) -> Plan {
     let kindsByName = Dictionary(kinds.map { ($0.name, $0) }) { first, _ in first }
     var plan = Plan(planID: "", revision: revision, source: source, contentHash: contentHash, problems: drift.targetProblems, notes: drift.notes)
+    plan.inventories = drift.inventories
     plan.identities = drift.identities.mapValues { SHA256.hex([$0]) }
     var candidates: [Action] = []
     var hash = SHA256()
@@ -83,7 +84,8 @@ package func plan(
     let ordering = order(candidates, drift: drift, problems: plan.problems)
     plan.actions = ordering.actions
     plan.problems += ordering.blocked
-    plan.withholdPrunes(undeclared: Set(drift.resources.lazy.filter(\.isUndeclared).map(\.address)))
+    let undeclared = drift.resources.filter(\.isUndeclared).map { ($0.address, $0.phase) }
+    plan.withholdPrunes(undeclared: Dictionary(undeclared) { first, _ in first })
     plan.refuse(above: maxDeletes)
     plan.problems.sort { ($0.target, $0.address?.resource ?? "", $0.message) < ($1.target, $1.address?.resource ?? "", $1.message) }
     plan.planID = String(hash.hex.prefix(16))

@@ -4,30 +4,42 @@ import ResourceModel
 package let defaultMaxDeletes = 10
 
 extension Plan {
-    /// Takes back the prunes of each target at which something else can't be made as declared.
+    /// Takes back the prunes of each target at which something else can't be made as declared, and those that come after one that does not go.
     ///
-    /// A renamed object is one to create and one to prune: where the new one can't be made, the old one has to stay. What others hold
-    /// (`held`, `contested`) stays so for good and is no reason to wait.
-    mutating func withholdPrunes(undeclared: Set<ResourceAddress>) {
+    /// A renamed object is one to create and one to prune: where the new one can't be made, the old one has to stay. An operator stays while an
+    /// object waits for it to take away its finalizer. What others hold (`held`, `contested`) stays so for good and is no reason to wait.
+    ///
+    /// - Parameter undeclared: What is no longer declared, each with its phase.
+    mutating func withholdPrunes(undeclared: [ResourceAddress: Int]) {
         var obstacles: [String: [Problem]] = [:]
-        for problem in problems {
-            if let address = problem.address, undeclared.contains(address) { continue }
-            if [.held, .contested].contains(problem.status) { continue }
-            obstacles[problem.target, default: []].append(problem)
+        var stuck: [String: (phase: Int, problem: Problem)] = [:]
+        for problem in problems where ![.held, .contested].contains(problem.status) {
+            guard let address = problem.address, let phase = undeclared[address] else {
+                obstacles[problem.target, default: []].append(problem)
+                continue
+            }
+            if stuck[problem.target].map({ phase < $0.phase }) ?? true { stuck[problem.target] = (phase, problem) }
         }
-        let withheld = actions.filter { $0.isUndeclared && obstacles[$0.address.target] != nil }
+        func causes(_ action: Action) -> [Problem] {
+            guard action.isUndeclared else { return [] }
+            let target = action.address.target
+            if let causes = obstacles[target] { return causes }
+            return stuck[target].map { action.phase > $0.phase ? [$0.problem] : [] } ?? []
+        }
+        let withheld = actions.map { ($0.address, causes($0)) }.filter { !$0.1.isEmpty }
         guard !withheld.isEmpty else { return }
-        actions.removeAll { $0.isUndeclared && obstacles[$0.address.target] != nil }
-        for action in withheld {
-            let causes = obstacles[action.address.target] ?? []
+        actions.removeAll { !causes($0).isEmpty }
+        for (address, causes) in withheld {
             let first = causes.first.map { "\($0.address?.description ?? $0.target) (\($0.status.rawValue))" } ?? ""
             let more = causes.count > 1 ? " and \(causes.count - 1) more" : ""
+            let until =
+                obstacles[address.target] == nil ? "what goes before it is gone" : "all else at \(address.target) is as declared"
             problems.append(
                 Problem(
-                    target: action.address.target,
-                    address: action.address,
+                    target: address.target,
+                    address: address,
                     status: .blocked,
-                    message: "no longer declared; it stays until all else at \(action.address.target) is as declared: waits for \(first)\(more)"
+                    message: "no longer declared; it stays until \(until): waits for \(first)\(more)"
                 )
             )
         }

@@ -12,6 +12,8 @@ package struct SavedPlan: Sendable, Hashable {
     package var contentHash: String
     package var selection: [String]
     package var identities: [String: String]
+    /// Of each target, the inventory that said what was held there, where it could be read.
+    package var inventories: [String: String]
     /// What the digests of sensitive values in this file are keyed with; made for this one file.
     package var digestKey: String
     package var changes: [PlannedChange]
@@ -54,7 +56,12 @@ package struct SavedPlan: Sendable, Hashable {
         contentHash = try reader.text("contentHash")
         selection = try reader.texts("selection")
         identities = [:]
-        for target in try reader.list("targets") { identities[try target.text("target")] = try target.text("identity") }
+        inventories = [:]
+        for target in try reader.list("targets") {
+            let name = try target.text("target")
+            identities[name] = try target.text("identity")
+            inventories[name] = try target.textOrNone("inventory")
+        }
         changes = []
         var seen: Set<ResourceAddress> = []
         for reader in try reader.list("changes") {
@@ -135,6 +142,10 @@ private struct Reader {
     func text(_ name: String) throws(SavedPlan.Refusal) -> String {
         guard let text = value[name]?.stringValue else { throw Self.damaged(name) }
         return text
+    }
+
+    func textOrNone(_ name: String) throws(SavedPlan.Refusal) -> String? {
+        value[name] == nil ? nil : try text(name)
     }
 
     func texts(_ name: String) throws(SavedPlan.Refusal) -> [String] {

@@ -18,7 +18,11 @@ extension Plan {
             "contentHash": .string(contentHash),
             "selection": .array(selection.map(Value.string)),
             "targets": .array(
-                identities.sorted { $0.key < $1.key }.map { ["target": .string($0.key), "identity": .string($0.value)] }
+                identities.sorted { $0.key < $1.key }.map { target, identity in
+                    var members: [String: Value] = ["target": .string(target), "identity": .string(identity)]
+                    if let inventory = inventories[target] { members["inventory"] = .string(inventory) }
+                    return .object(members)
+                }
             ),
             "summary": [
                 "create": .int(Int64(summary.create)), "update": .int(Int64(summary.update)), "delete": .int(Int64(summary.delete)),

@@ -61,6 +61,8 @@ package struct TargetFacts: Sendable {
     package var facts: Facts
     /// What the inventory says Plumb holds there, declared still or not.
     package var owned: [OwnedResource]
+    /// Which inventory said so; nil: none, or it could not be read.
+    package var inventory: String?
     package var notes: [String]
 
     package init(identity: String, facts: Facts, owned: [OwnedResource] = [], notes: [String] = []) {
