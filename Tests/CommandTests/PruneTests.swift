@@ -192,6 +192,24 @@ extension LabTests {
             }
         }
 
+        @Test func aPlannedPruneIsNotCalledDoneByAnotherPlacesInventory() async throws {
+            try await withSpecs { lab, one in
+                try await withSpecs { _, two in
+                    try one.put("gone", map("gone"))
+                    try await one.apply()
+                    try one.take("gone")
+                    let file = "\(one.folder)/plan.json"
+                    _ = try await one.plan("--out", file)
+                    let elsewhere = try await lab.plumb(["apply", file, "--source", two.folder, "--yes"], data: "\(two.folder)/.data")
+                    #expect(elsewhere.status == 1 && elsewhere.output.contains("is looked up in the inventory"), "\(elsewhere.output)")
+                    #expect(try await left(lab, of: "gone") == ["gone"])
+                    let here = try await lab.plumb(["apply", file, "--yes"], data: "\(one.folder)/.data")
+                    #expect(here.status == 0, "\(here.output) \(here.errorOutput)")
+                    #expect(try await left(lab, of: "gone") == [])
+                }
+            }
+        }
+
         @Test func specsThatMovedGoOnWithTheirInventory() async throws {
             try await withSpecs(cluster: "context: home, inventory: \(id)") { lab, old in
                 try await withSpecs(cluster: "context: home, inventory: \(id)") { _, new in

@@ -120,7 +120,7 @@ extension Composition {
                 let about = await hosts.about(undo, at: login).map { " of \(HostKinds.firstLine(of: $0))" } ?? ""
                 if let seconds = undo.seconds {
                     tell("\(host.name): the undo\(about) is armed; waiting until it is confirmed or has run, at most \(max(0, seconds) + 1) s")
-                    notes.append("\(host.name): an earlier change that was not confirmed was waited for\(about); what is shown is what came of it")
+                    notes.append("\(host.name): an earlier change\(about) that was not confirmed was waited for; what is shown is what came of it")
                 } else {
                     notes.append("\(host.name): the undo\(about) had not gone through: see what it printed in the next note")
                 }
