@@ -86,7 +86,7 @@ struct LiveCluster: Sendable {
                 return nil
             },
             observe: observer,
-            awaitReadiness: { [send] _, address, limit in await ClusterKinds.awaitReadiness(of: address, within: limit, send: send) }
+            awaitReadiness: { [send] _, address, limit, _ in await ClusterKinds.awaitReadiness(of: address, within: limit, send: send) }
         )
         let summary = await Applying.apply(
             plan,

@@ -274,6 +274,10 @@ struct ReadingTests {
         #expect(await ClusterKinds.awaitReadiness(of: service, within: .seconds(5), send: server.send) == nil)
         let missing = ResourceAddress(target: "home", resource: "v1/Service/a/none")
         #expect(await ClusterKinds.awaitReadiness(of: missing, within: .milliseconds(60), send: server.send) == "it is not there")
+        #expect(
+            await ClusterKinds.awaitReadiness(of: missing, within: .seconds(3600), isInterrupted: { true }, send: server.send)
+                == "it is not there; interrupted before it was"
+        )
     }
 
     // MARK: With an inventory

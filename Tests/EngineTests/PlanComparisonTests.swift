@@ -186,6 +186,17 @@ struct PlanComparisonTests {
         #expect(comparison.unplanned.map(\.address.description) == example.unplanned)
     }
 
+    @Test func whatIsCreatedIsHeldWhereItWasPlanned() throws {
+        var plan = Self.plan
+        plan.actions[0].operation = .create
+        let saved = try SavedPlan(file: Array(plan.document(digestKey: "key").prettyJSON.utf8))
+        #expect(compare(saved, with: plan).identical == plan.actions)
+        plan.inventories["a"] = "kube-system/other"
+        let comparison = compare(saved, with: plan)
+        #expect(comparison.identical.map(\.address.description) == ["a/S/2", "b/S/1"])
+        #expect(comparison.stale.first?.reason.contains("would be held in the inventory kube-system/other here, not in kube-system/a") == true)
+    }
+
     @Test func nothingIsPrunedWhereSomethingDeclaredIsNotMadeSo() throws {
         var plan = Self.plan
         var prune = Self.action("a/S/9", desired: 1)

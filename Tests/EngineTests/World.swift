@@ -68,7 +68,7 @@ final class World: Sendable {
                 }
             },
             observe: observer,
-            awaitReadiness: { _, _, _ in nil }
+            awaitReadiness: { _, _, _, _ in nil }
         )
     }
 

@@ -69,7 +69,7 @@ final class SimulatedPlumb: Sendable {
             execute: { [self] target, action in await execute(action, at: target.name) },
             executeRisky: { [self] target, action, look in await executeRisky(action, at: target.name, look: look) },
             observe: observer,
-            awaitReadiness: { [self] target, address, limit in await awaitReadiness(of: address, at: target.name, limit) },
+            awaitReadiness: { [self] target, address, limit, _ in await awaitReadiness(of: address, at: target.name, limit) },
             prepare: { [self] target, _ in await lock(target.name) },
             conclude: { [self] target, outcomes in await unlock(target.name, outcomes) },
             willStart: { [self] in willStart($0) },

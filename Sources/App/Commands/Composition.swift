@@ -145,7 +145,7 @@ final class Composition: Sendable {
             executeRisky: { target, action, look in await self.executeRisky(action, at: target, timeout: confirmTimeout, look: look) },
             observe: { target, resources in await self.observe(target, resources) },
             observeAgain: { target, resources, actions in await self.observeAgain(target, resources, actions) },
-            awaitReadiness: { target, address, limit in await self.awaitReadiness(target, address, limit) },
+            awaitReadiness: { target, address, limit, isInterrupted in await self.awaitReadiness(target, address, limit, isInterrupted) },
             prepare: { target, _ in await self.lock(target) },
             conclude: { target, outcomes in await self.unlock(target, outcomes) },
             willStart: { action in await self.lockObjection(to: action) }
@@ -197,11 +197,17 @@ final class Composition: Sendable {
         }
     }
 
-    private func awaitReadiness(_ target: Target, _ address: ResourceAddress, _ limit: Duration) async -> String? {
+    private func awaitReadiness(
+        _ target: Target,
+        _ address: ResourceAddress,
+        _ limit: Duration,
+        _ isInterrupted: @Sendable () -> Bool
+    ) async -> String? {
         guard case .cluster(let cluster) = target else { return nil }
         do throws(APIFailure) {
             let connection = try connection(to: cluster)
-            return await ClusterKinds.awaitReadiness(of: address, within: limit) { (request) throws(APIFailure) in try await connection.send(request)
+            return await ClusterKinds.awaitReadiness(of: address, within: limit, isInterrupted: isInterrupted) { (request) throws(APIFailure) in
+                try await connection.send(request)
             }
         } catch {
             return error.message

@@ -15,8 +15,8 @@ package struct ApplyCollaborators: Sendable {
     /// Looks again at what was just changed at one target: these declared resources, and what no longer is declared and was taken away, which may
     /// take its time to be gone. nil: `observe` does.
     package var observeAgain: (@Sendable (Target, [DesiredResource], [Action]) async -> TargetObservation)?
-    /// Waits until an object is ready, as its kind understands it; nil: it is. Kinds without readiness answer nil at once.
-    package var awaitReadiness: @Sendable (Target, ResourceAddress, Duration) async -> String?
+    /// Waits until an object is ready, as its kind understands it, or until an interruption; nil: it is. Kinds without readiness answer nil at once.
+    package var awaitReadiness: @Sendable (Target, ResourceAddress, Duration, _ isInterrupted: @Sendable () -> Bool) async -> String?
     /// Called once a target, before the first of its actions starts: takes what is held as long as it is changed (a lock) and writes down what
     /// Plumb will hold there. A problem: nothing of that target is started.
     package var prepare: @Sendable (Target, [Action]) async -> Problem?
@@ -32,7 +32,7 @@ package struct ApplyCollaborators: Sendable {
         executeRisky: (@Sendable (Target, Action, _ look: @escaping @Sendable () async -> ChangedState) async -> RiskyEnding)? = nil,
         observe: @escaping TargetObserver,
         observeAgain: (@Sendable (Target, [DesiredResource], [Action]) async -> TargetObservation)? = nil,
-        awaitReadiness: @escaping @Sendable (Target, ResourceAddress, Duration) async -> String?,
+        awaitReadiness: @escaping @Sendable (Target, ResourceAddress, Duration, _ isInterrupted: @Sendable () -> Bool) async -> String?,
         prepare: @escaping @Sendable (Target, [Action]) async -> Problem? = { _, _ in nil },
         conclude: @escaping @Sendable (Target, [(Action, ActionOutcome)]) async -> Void = { _, _ in },
         willStart: @escaping @Sendable (Action) async -> Problem? = { _ in nil },
@@ -183,7 +183,9 @@ package func apply(
         }
         for dependency in schedule.awaited.sorted() {
             guard let target = targets[dependency.target] else { continue }
-            group.addTask { .ready(dependency, await run.awaitReadiness(of: dependency, at: target, options.dependencyReadiness)) }
+            group.addTask {
+                .ready(dependency, await collaborators.awaitReadiness(target, dependency, options.dependencyReadiness, options.isInterrupted))
+            }
         }
         await startReady()
         while let ended = await group.next() {

@@ -66,27 +66,13 @@ struct BatchRun: Sendable {
             if action.operation == .delete || action.isUndeclared { continue }
             let limit = options.wait ?? (dependedOn.contains(action.address) ? options.dependencyReadiness : nil)
             guard let limit else { continue }
-            if let waiting = await awaitReadiness(of: action.address, at: target, limit) {
+            if let waiting = await collaborators.awaitReadiness(target, action.address, limit, options.isInterrupted) {
                 outcomes[action.address] = .failed("applied, but not ready after \(limit.inSeconds): \(waiting)")
             } else {
                 outcomes[action.address] = .succeeded(message.isEmpty ? "ready" : message)
             }
         }
         return BatchResult(outcomes: outcomes, seen: verified.seen)
-    }
-
-    /// In slices, so that an interrupt does not have to wait for all of it.
-    ///
-    /// - Returns: nil: it is ready.
-    func awaitReadiness(of address: ResourceAddress, at target: Target, _ limit: Duration) async -> String? {
-        let slice = Duration.seconds(2)
-        var left = limit
-        while true {
-            guard let missing = await collaborators.awaitReadiness(target, address, min(slice, left)) else { return nil }
-            left -= slice
-            if left <= .zero { return missing }
-            if options.isInterrupted() { return "\(missing); interrupted before it was" }
-        }
     }
 
     private func verify(

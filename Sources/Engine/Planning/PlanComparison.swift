@@ -39,7 +39,8 @@ package func compare(_ saved: SavedPlan, with plan: Plan) -> PlanComparison {
         if let reason = world.otherMachine(at: change.address.target, saved: saved) {
             comparison.stale.append(.init(planned: change, now: now, reason: reason))
         } else if let now {
-            guard let reason = change.difference(from: PlannedChange(now, digestKey: saved.digestKey)) else { continue }
+            let difference = change.difference(from: PlannedChange(now, digestKey: saved.digestKey))
+            guard let reason = difference ?? world.otherInventory(for: now, saved: saved) else { continue }
             comparison.stale.append(.init(planned: change, now: now, reason: reason))
         } else if let reason = world.obstacle(to: change.address, saved: saved) {
             comparison.stale.append(.init(planned: change, now: nil, reason: reason))
@@ -121,6 +122,14 @@ private struct NewWorld {
         if before == now { return nil }
         return "another machine answers to the name \(target) than the one the plan was made for: "
             + "its host key, its machine-id or, of a cluster, its UID is another"
+    }
+
+    /// What is created has to be known where it was planned, or nobody there would ever prune it.
+    func otherInventory(for action: Action, saved: SavedPlan) -> String? {
+        let target = action.address.target
+        guard action.operation == .create, let before = saved.inventories[target], let now = inventories[target], now != before else { return nil }
+        return "it would be held in the inventory \(now) here, not in \(before): these specs are applied from another place. "
+            + "Give the Cluster 'inventory: NAME', and they may be anywhere"
     }
 
     /// Why it is not known that the address is as declared; nil: it is.

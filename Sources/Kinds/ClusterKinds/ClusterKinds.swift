@@ -69,7 +69,12 @@ package enum ClusterKinds {
     }
 
     /// Waits until an object is ready, as its kind understands it; nil: it is, or its kind knows no readiness.
-    package static func awaitReadiness(of address: ResourceAddress, within limit: Duration, send: @escaping APISender) async -> String? {
-        await Readiness.wait(for: address, within: limit, send: send)
+    package static func awaitReadiness(
+        of address: ResourceAddress,
+        within limit: Duration,
+        isInterrupted: @Sendable () -> Bool = { false },
+        send: @escaping APISender
+    ) async -> String? {
+        await Readiness.wait(for: address, within: limit, isInterrupted: isInterrupted, send: send)
     }
 }

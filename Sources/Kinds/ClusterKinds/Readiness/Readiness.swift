@@ -52,7 +52,12 @@ enum Readiness: Hashable, Sendable {
     /// Asks until an object is ready, in ever longer intervals.
     ///
     /// - Returns: nil: it is ready; else what it still waits for when the time was up, or why waiting is of no use.
-    static func wait(for address: ResourceAddress, within limit: Duration, send: @escaping APISender) async -> String? {
+    static func wait(
+        for address: ResourceAddress,
+        within limit: Duration,
+        isInterrupted: @Sendable () -> Bool,
+        send: @escaping APISender
+    ) async -> String? {
         guard let place = ObjectAddress(address.resource) else { return nil }
         let end = ContinuousClock.now + limit
         var pause = Duration.milliseconds(50)
@@ -62,6 +67,7 @@ enum Readiness: Hashable, Sendable {
             case .failed(let why): return why
             case .waiting(let what):
                 guard ContinuousClock.now + pause < end, !Task.isCancelled else { return what }
+                if isInterrupted() { return "\(what); interrupted before it was" }
             }
             try? await Task.sleep(for: pause)
             pause = min(pause * 2, .seconds(2))
