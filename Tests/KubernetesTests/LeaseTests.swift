@@ -121,6 +121,13 @@ import Values
         #expect(await take(world.lease("bob")) == "held")
     }
 
+    @Test func `A server that always says somebody was first is not asked for ever`() async {
+        let world = World()
+        world.state.withLock { $0.broken["POST"] = World.status(409, "Conflict") }
+        #expect(await take(world.lease("alice")) == "refused create 409")
+        #expect(world.state.withLock { $0.log.count { $0.hasPrefix("POST") } } == 20)
+    }
+
     @Test func `Somebody who lives is not robbed`() async {
         let world = World()
         world.hold("alice", renewed: 3)

@@ -53,6 +53,9 @@ package actor ClusterLease {
         self.time = time
     }
 
+    /// How often in a row somebody else may have been first.
+    private static let mostConflicts = 20
+
     /// - Parameters:
     ///   - patience: How long somebody who is alive is waited for.
     ///   - isDead: Whether the holder of a Lease is known to be gone.
@@ -67,12 +70,18 @@ package actor ClusterLease {
         var machine = LeaseClaim(claim, patience: patience, now: time.now())
         var order = machine.first
         var hasTold = false
+        var conflicts = 0
         while !Task.isCancelled {
             switch order {
             case .send(let request):
                 let sent = time.now()
                 do throws(APIFailure) {
                     let response = try await send(request)
+                    if response.status == 409, let status = APIStatus(response) {
+                        // Of others who are as quick, one gets it each time; a server that always says so has another reason.
+                        conflicts += 1
+                        if conflicts == Self.mostConflicts { return .refused(status, verb: Self.verb(request.method)) }
+                    }
                     let date = time.date()
                     order = machine.take(
                         response,
