@@ -27,14 +27,17 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
         .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
         .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.6"),
+        .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
         .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
         .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.2"),
     ],
     targets: [
         // Bindings: C headers.
         .systemLibrary(name: "CLibYAML", path: "Sources/Bindings/CLibYAML", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
+        .systemLibrary(name: "CLibGit2", path: "Sources/Bindings/CLibGit2", pkgConfig: "libgit2", providers: [.apt(["libgit2-dev"])]),
         .systemLibrary(name: "CLibSSH2", path: "Sources/Bindings/CLibSSH2", pkgConfig: "libssh2", providers: [.apt(["libssh2-1-dev"])]),
 
         // Formats: text and values, no input or output.
@@ -57,6 +60,16 @@ let package = Package(
             ]
         ),
         room("Drivers", "Hosts", ["SSH", .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio")]),
+        room(
+            "Drivers",
+            "Git",
+            [
+                "CLibGit2", "SSH", "SpecSources", .product(name: "Crypto", package: "swift-crypto"),
+                .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "Subprocess", package: "swift-subprocess"),
+            ]
+        ),
+        room("Drivers", "Forge", ["Values", .product(name: "Crypto", package: "swift-crypto")]),
         room("Drivers", "KubernetesAPI", ["Values"]),
         room(
             "Drivers",
@@ -99,11 +112,26 @@ let package = Package(
         // App: where drivers and engine meet.
         room(
             "App",
+            "Controller",
+            [
+                "Applying", "DriftDetection", "Forge", "Observing", "Planning", "Reconciling", "Reporting", "ResourceModel", "Values", "YAML",
+                .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "HummingbirdTLS", package: "hummingbird"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "NIOSSL", package: "swift-nio-ssl"),
+            ]
+        ),
+        room(
+            "App",
             "Commands",
             [
-                "Applying", "ClusterKinds", "DriftDetection", "HostKinds", "Hosts", "Kubernetes", "KubernetesAPI", "Observing", "Planning",
+                "Applying", "ClusterKinds", "Controller", "DriftDetection", "Forge", "Git", "HostKinds", "Hosts", "Kubernetes", "KubernetesAPI",
+                "Observing", "Planning",
                 "Reconciling", "Reporting", "ResourceModel", "SpecLoading", "SpecSources", "Stores", "Values", "YAML",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Logging", package: "swift-log"),
             ]
         ),
         .executableTarget(name: "plumb", dependencies: ["Commands"], path: "Sources/App/plumb", swiftSettings: settings),
@@ -140,6 +168,15 @@ let package = Package(
                 .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
+            ]
+        ),
+        tests("GitTests", ["Git", "SSH", "SpecSources", .product(name: "Crypto", package: "swift-crypto")]),
+        tests("ForgeTests", ["Forge", "Values", .product(name: "Crypto", package: "swift-crypto")]),
+        tests(
+            "ControllerTests",
+            [
+                "Controller", "DriftDetection", "Forge", "Planning", "Reconciling", "ResourceModel", "Values", "YAML",
+                .product(name: "Logging", package: "swift-log"),
             ]
         ),
         tests("HostsTests", ["HostKinds", "Hosts", "ResourceModel", "SSH"]),
