@@ -52,7 +52,10 @@ package final class Metrics: Sendable {
     /// Forgets all series of a gauge whose labels hold this pair: a target that is gone.
     package func remove(_ metric: Metric, where name: String, is value: String) {
         let part = Self.rendered(name, value)
-        families.withLock { $0[metric.name]?.values = ($0[metric.name]?.values ?? [:]).filter { !$0.key.contains(part) } }
+        families.withLock { families in
+            guard let family = families[metric.name] else { return }
+            families[metric.name]?.values = family.values.filter { !$0.key.contains(part) }
+        }
     }
 
     /// - Parameter seconds: how long something took.
