@@ -114,7 +114,8 @@ let package = Package(
             "App",
             "Controller",
             [
-                "Applying", "DriftDetection", "Forge", "Observing", "Planning", "Reconciling", "Reporting", "ResourceModel", "Values", "YAML",
+                "Applying", "DriftDetection", "Forge", "Observing", "PathPatterns", "Planning", "Reconciling", "Reporting", "ResourceModel", "Values",
+                "YAML",
                 .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "HummingbirdTLS", package: "hummingbird"),
                 .product(name: "Logging", package: "swift-log"),
