@@ -176,7 +176,7 @@ let package = Package(
         tests(
             "ControllerTests",
             [
-                "Controller", "DriftDetection", "Forge", "Planning", "Reconciling", "ResourceModel", "Values", "YAML",
+                "Applying", "Controller", "DriftDetection", "Forge", "Observing", "Planning", "Reconciling", "ResourceModel", "Values", "YAML",
                 .product(name: "Logging", package: "swift-log"),
             ]
         ),

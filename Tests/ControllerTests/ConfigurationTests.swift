@@ -1,5 +1,7 @@
 import Controller
+import ResourceModel
 import Testing
+import YAML
 
 @Suite struct ConfigurationTests {
     private func mistakes(_ text: String) -> [String] {

@@ -62,8 +62,8 @@ import Testing
             queue.request(name, .whole, because: "push", at: .zero)
             _ = queue.next(at: .zero)
             queue.finish(name, answered: false)
-            queue.request(name, .whole, because: "retry", at: .zero)
         }
+        for name in ["dead-1", "dead-2"] { queue.request(name, .whole, because: "retry", at: .zero) }
         queue.request("live-1", .whole, because: "push", at: .seconds(1))
         queue.request("live-2", .whole, because: "push", at: .seconds(1))
         var started: [String] = []

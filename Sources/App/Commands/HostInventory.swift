@@ -61,7 +61,9 @@ final class HostInventory: Sendable {
     func isRecognised(_ target: String) -> Bool { state.withLock { $0.seen[target] != nil } }
 
     /// Who answered to this name in this run.
-    func identity(of target: String) -> String? { state.withLock { $0.seen[target] }.map { "\($0.kind.rawValue) \($0.id ?? "") \($0.hostKey ?? "")" } }
+    func identity(of target: String) -> String? {
+        state.withLock { $0.seen[target] }.map { "\($0.kind.rawValue) \($0.id ?? "") \($0.hostKey ?? "")" }
+    }
 
     // MARK: Writing
 

@@ -40,7 +40,9 @@ extension Controller {
 
         let report = PassReport(plan: plan, drift: drift, withheld: withheld)
         if !plan.actions.isEmpty, plan.refusal == nil, leads {
+            changing.insert(work.target)
             report.summary = await apply(plan, desired, into: report)
+            changing.remove(work.target)
         }
         conclude(work, revision, report, took: .now - began, observation)
     }
@@ -116,7 +118,8 @@ extension Controller {
         defer { if isHost { giveSlot() } }
         let actions = Dictionary(plan.actions.map { ($0.address, $0) }) { first, _ in first }
         let (log, metrics) = (log, metrics)
-        return await collaborators.apply(plan, desired, { !self.isAllowedToAct }) { event in
+        let isInterrupted: @Sendable () -> Bool = { !self.isAllowedToAct }
+        return await collaborators.apply(plan, desired, isInterrupted) { event in
             guard let (address, outcome, message) = event.ending, let action = actions[address] else { return }
             report.note(event, of: address)
             metrics.increment(.changes, ["target": address.target, "kind": action.kind, "outcome": outcome])

@@ -42,6 +42,8 @@ package actor Controller {
     private var passes: [String: Task<Void, Never>] = [:]
     var waiters: [Waiter] = []
     private var isStopping = false
+    /// Targets that are being changed.
+    var changing: Set<String> = []
     /// Hosts that are being changed, and who waits to change one.
     var slotsTaken = 0
     var slotWaiters: [CheckedContinuation<Void, Never>] = []
@@ -91,8 +93,10 @@ package actor Controller {
         for state in targets.values { state.following?.cancel() }
         for waiter in waiters { waiter.continuation.resume(returning: ["the controller is ending"]) }
         waiters = []
-        if !passes.isEmpty {
-            log.info("finishing what is under way", metadata: ["targets": "\(passes.keys.sorted().joined(separator: ", "))"])
+        // Who only looks has nothing to finish.
+        for (name, pass) in passes where !changing.contains(name) { pass.cancel() }
+        if !changing.isEmpty {
+            log.info("finishing what is under way", metadata: ["targets": "\(changing.sorted().joined(separator: ", "))"])
             let limit = configuration.limits.shutdown
             let timer = Task {
                 try? await Task.sleep(for: limit)
@@ -104,7 +108,7 @@ package actor Controller {
     }
 
     private func giveUpWaiting() {
-        if !passes.isEmpty { log.warning("not finished in time", metadata: ["targets": "\(passes.keys.sorted().joined(separator: ", "))"]) }
+        if !changing.isEmpty { log.warning("not finished in time", metadata: ["targets": "\(changing.sorted().joined(separator: ", "))"]) }
         signalIdle()
     }
 
@@ -183,7 +187,7 @@ package actor Controller {
 
     private func ended(_ target: String) {
         passes[target] = nil
-        if passes.isEmpty { signalIdle() }
+        if changing.isEmpty { signalIdle() }
         pump()
     }
 
