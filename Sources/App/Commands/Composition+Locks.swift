@@ -112,6 +112,8 @@ extension Composition {
             case .moved(let mark):
                 let who = mark.who.isEmpty ? "it was restarted" : "it was changed by \(holder(mark))"
                 return blocked("\(who) after it was planned. Run it again")
+            case .paused(let reason):
+                return blocked("\(host.name) is paused by /etc/plumb/pause there: \(reason). Remove that file to go on", .held)
             case .refused(.missing(let tool)):
                 let package = tool == "flock" ? "util-linux" : "coreutils"
                 return blocked("\(host.name) can't be kept from others while it is changed: '\(tool)' is missing. Install \(package) there")

@@ -255,6 +255,7 @@ extension HostFailure {
             case .unreachable: .unreachable
             case .denied: .denied
             case .unknown: .unknown
+            case .paused: .held
             }
         return Problem(target: target, status: status, message: message)
     }

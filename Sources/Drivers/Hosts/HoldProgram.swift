@@ -43,13 +43,14 @@ struct HoldProgram: Sendable {
     /// Takes the lock, unless something was changed since `expected` was seen.
     ///
     /// Answers `held` and two lines, what now says that we hold it and what was there before; `busy`, `moved`, each with the line that is there;
-    /// `missing TOOL`; or `refused WHAT`, with the reason on standard error.
+    /// `paused` and what `PauseFile` reads; `missing TOOL`; or `refused WHAT`, with the reason on standard error.
     ///
     /// - Parameters:
     ///   - expected: The first two words of the line that was there when the plan was made; empty: there was none.
     ///   - who: One line for people.
-    func hold(token: String, expected: String, who: String, separator: String) -> String {
-        text + Self.framed("plumb_hold <<'\(separator)'\n\(token)\n\(expected)\n\(who)\n\(separator)\n", separator: separator)
+    ///   - heedsPause: Whether the host is left alone while it is paused.
+    func hold(token: String, expected: String, who: String, heedsPause: Bool, separator: String) -> String {
+        text + Self.framed("plumb_hold \(heedsPause ? "heed" : "go") <<'\(separator)'\n\(token)\n\(expected)\n\(who)\n\(separator)\n", separator: separator)
     }
 
     /// Writes what others are to find, and gives the lock back.
@@ -117,6 +118,10 @@ struct HoldProgram: Sendable {
             IFS= read -r plumb_token
             IFS= read -r plumb_expected
             IFS= read -r plumb_who
+            if [ "$1" = heed ] && plumb_paused; then
+                printf '%s\n' paused "$plumb_reason"
+                return
+            fi
             for plumb_tool in flock timeout mkfifo mktemp; do
                 if ! command -v "$plumb_tool" >/dev/null; then
                     echo "missing $plumb_tool"

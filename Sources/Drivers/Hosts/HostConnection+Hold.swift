@@ -21,7 +21,7 @@ extension HostConnection {
         let expected = mark.isHeld ? "-" : mark.state
         do throws(SSHFailure) {
             try await wakeShell()
-            let (answer, lines) = try await askHold(token: token, expected: expected, who: who)
+            let (answer, lines) = try await askHold(token: token, expected: expected, who: who, heedsPause: true)
             if case .held = answer {
                 hold = Hold(token: token, who: who, line: lines.ours, previous: lines.previous, beating: beating())
                 markShell(isHolding: true)
@@ -35,7 +35,8 @@ extension HostConnection {
     /// After a new connection: what is run over it must not meet a change of somebody else.
     func holdAgain() async throws(SSHFailure) {
         guard let held = hold else { return }
-        let (answer, lines) = try await askHold(token: held.token, expected: "\(held.token) open", who: held.who)
+        // Not whether it is paused: what has begun is ended all the same, and each command asks for itself.
+        let (answer, lines) = try await askHold(token: held.token, expected: "\(held.token) open", who: held.who, heedsPause: false)
         let name = login.name
         let lost = "the connection to \(name) was lost and with it the lock of this apply"
         switch answer {
@@ -44,6 +45,7 @@ extension HostConnection {
             markShell(isHolding: true)
         case .busy(let mark), .moved(let mark):
             throw SSHFailure(.unreachable, "\(lost); \(mark.who.isEmpty ? "somebody else" : mark.who) has taken it since. Plan again")
+        case .paused(let reason): throw SSHFailure(.unreachable, "\(lost); the host is paused: \(reason)")
         case .refused(.missing(let tool)): throw SSHFailure(.unreachable, "\(lost), and '\(tool)' is not there to take it again")
         case .refused(.said(let why)): throw SSHFailure(.unreachable, "\(lost), and it can't be taken again: \(why)")
         }
@@ -70,12 +72,13 @@ extension HostConnection {
     private func askHold(
         token: String,
         expected: String,
-        who: String
+        who: String,
+        heedsPause: Bool
     ) async throws(SSHFailure) -> (HoldAnswer, lines: (ours: String, previous: String)) {
         let limit = capped(options.probeTimeout)
         let who = who.quotable(limit: 200)
         let (answers, connection) = try await ask(within: limit) {
-            options.holds.hold(token: token, expected: expected, who: who, separator: $0)
+            options.holds.hold(token: token, expected: expected, who: who, heedsPause: heedsPause, separator: $0)
         } isLate: { _, place in
             .lost("\(place) did not answer within \(limit.inWords) whether it can be changed")
         }
@@ -89,6 +92,7 @@ extension HostConnection {
         case "held" where lines.count > 2: return (.held, (line, lines[2]))
         case "busy": return (.busy(HostMark(line: line, isAlive: true)), ("", ""))
         case "moved": return (.moved(HostMark(line: line)), ("", ""))
+        case "paused": return (.paused(PauseFile.reason(in: lines.dropFirst().joined(separator: "\n"), path: options.pauseFile) ?? ""), ("", ""))
         case let first? where first.hasPrefix("missing "): return (.refused(.missing(String(first.dropFirst("missing ".count)).quotable())), ("", ""))
         case let first?: return (.refused(.said(said.isEmpty ? first.quotable() : said)), ("", ""))
         case nil: return (.refused(.said(said)), ("", ""))

@@ -6,7 +6,7 @@ actor HostConnection {
     private let client: SSHClient
     let options: HostPoolOptions
     private var shell: Shell?
-    private var isClosed = false
+    private(set) var isClosed = false
     private var isBusy = false
     private var waiting: [CheckedContinuation<Void, Never>] = []
     /// Until when calls may take, where that is sooner than usual.
@@ -87,16 +87,15 @@ actor HostConnection {
         }
         let name = command.arguments.first ?? ""
         let limit = capped(options.stepTimeout)
+        let answers: Answers
+        let place: String
         do throws(SSHFailure) {
-            let (answers, connection) = try await ask(within: limit) { separator in
+            let (all, connection) = try await ask(within: limit) { separator in
                 ShellScript.run(command, separator: separator)
             } isLate: { _, place in
                 .lost("\(place): '\(name)' did not end within \(limit.inWords); it may still be running there")
             }
-            guard let answer = answers[0] else {
-                throw SSHFailure(.unknown, "the shell on \(connection.session.place) could not take in the command '\(name)'; is its disk full?")
-            }
-            return CommandResult(answer)
+            (answers, place) = (all, connection.session.place)
         } catch {
             var failure = HostFailure(error)
             if error.isLost {
@@ -104,6 +103,17 @@ actor HostConnection {
             }
             throw failure
         }
+        if let answer = answers[ShellScript.pausedNumber] {
+            let reason = PauseFile.reason(in: CommandResult(answer).output, path: options.pauseFile) ?? ""
+            throw HostFailure(
+                .paused,
+                "\(login.name) is paused by \(options.pauseFile) there: \(reason). '\(name)' was not run; remove that file to go on"
+            )
+        }
+        guard let answer = answers[0] else {
+            throw HostFailure(.unknown, "the shell on \(place) could not take in the command '\(name)'; is its disk full?")
+        }
+        return CommandResult(answer)
     }
 
     /// Makes sure of a shell that answers, so that a step does not run into one that is long gone.
@@ -219,7 +229,8 @@ actor HostConnection {
         let connection = try await client.connect(SSHLogin(login))
         do throws(SSHFailure) {
             let command = try await connection.session.startCommand(ShellScript.command, within: options.connectTimeout)
-            let shell = Shell(connection: connection, command: command, prelude: ShellScript.prelude(usesSudo: login.usesSudo), lastUse: .now)
+            let prelude = ShellScript.prelude(usesSudo: login.usesSudo, pauseFile: options.pauseFile)
+            let shell = Shell(connection: connection, command: command, prelude: prelude, lastUse: .now)
             if isClosed { throw SSHFailure(.unreachable, "the connections were closed") }
             self.shell = shell
             return shell
@@ -228,6 +239,20 @@ actor HostConnection {
             throw error
         }
     }
+
+    /// The connection that is there.
+    var openConnection: SSHConnection? {
+        get async {
+            guard let shell, await shell.connection.session.isOpen else { return nil }
+            return shell.connection
+        }
+    }
+
+    /// The connection that is there, or a new one. For who has the turn.
+    func connected() async throws(SSHFailure) -> SSHConnection { try await openShell().connection }
+
+    /// Whether something has to be done here in little time.
+    var isPressed: Bool { deadline != nil }
 
     private func dropShell() async {
         guard let shell else { return }

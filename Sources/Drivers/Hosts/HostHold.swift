@@ -40,6 +40,8 @@ package enum HoldAnswer: Hashable, Sendable {
     case busy(HostMark)
     /// Somebody has changed it since it was looked at. It is not held.
     case moved(HostMark)
+    /// Its own `/etc/plumb/pause` is there; why.
+    case paused(String)
     case refused(HoldRefusal)
 }
 

@@ -113,7 +113,7 @@ extension HostPool {
     /// - Returns: what `sudo` or the host says against it.
     package func undoObjection(_ login: HostLogin) async throws(HostFailure) -> CommandResult? {
         let input = "[ \"$(id -u)\" = 0 ] || { echo 'permission denied: it needs root' >&2; exit 1; }\n"
-        let result = try await run(login, HostCommand(arguments: UndoProgram.command, input: input))
+        let result = try await run(login, HostCommand(arguments: UndoProgram.command, input: input, heedsPause: false))
         return result.status == 0 ? nil : result
     }
 
@@ -183,13 +183,15 @@ extension HostPool {
             await self.limit(login, to: limit)
             return read(try await run(login, call))
         } catch {
-            return .lost(error.message)
+            return error.cause == .paused ? .stepFailed(error.message) : .lost(error.message)
         }
     }
 
     private func run(_ login: HostLogin, _ call: String, payload: [String] = []) async throws(HostFailure) -> CommandResult {
         let input = UndoProgram().request(call, payload: payload, delimiter: ShellScript.separator())
-        return try await run(login, HostCommand(arguments: UndoProgram.command, input: input))
+        // What is armed is confirmed or undone, whatever is wanted meanwhile.
+        let begins = call.hasPrefix("arm ") || call.hasPrefix("change ")
+        return try await run(login, HostCommand(arguments: UndoProgram.command, input: input, heedsPause: begins))
     }
 
     private static func answer(_ result: CommandResult) -> (word: Substring, rest: String) {

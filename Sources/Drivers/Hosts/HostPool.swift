@@ -35,6 +35,8 @@ package struct HostFailure: Error, Hashable, Sendable {
         case denied
         /// It answered something that can't be understood.
         case unknown
+        /// Its own `/etc/plumb/pause` is there: nothing was done.
+        case paused
     }
 
     package var cause: Cause
@@ -86,11 +88,14 @@ package struct HostCommand: Hashable, Sendable {
     package var input: String?
     /// Through `sudo -n` where the login asks for it and is not root.
     package var needsRoot: Bool
+    /// Not run while the host is paused by its own `/etc/plumb/pause`. False for what changes nothing, and for what ends a change that has begun.
+    package var heedsPause: Bool
 
-    package init(arguments: [String], input: String? = nil, needsRoot: Bool = true) {
+    package init(arguments: [String], input: String? = nil, needsRoot: Bool = true, heedsPause: Bool = true) {
         self.arguments = arguments
         self.input = input
         self.needsRoot = needsRoot
+        self.heedsPause = heedsPause
     }
 }
 
@@ -111,6 +116,10 @@ package struct HostPoolOptions: Sendable {
     package var cacheDirectory: String?
     /// How hosts are kept from others.
     var holds = HoldProgram()
+    /// How hosts tell what happens on them.
+    var monitor = MonitorProgram()
+    /// The brake on hosts.
+    var pauseFile = PauseFile.path
     /// Asks the person at the terminal for a key's passphrase; nil: there is nobody.
     package var askPassphrase: @Sendable (_ prompt: String) -> String? = { _ in nil }
 
@@ -144,7 +153,7 @@ package final class HostPool: Sendable {
         try await host(login).probe(sections)
     }
 
-    /// Runs one command. A status other than 0 is a result, no failure.
+    /// Runs one command. A status other than 0 is a result, no failure. It fails with `paused`, and nothing is run, where the host is and the command heeds it.
     ///
     /// - Errors: where the connection is lost or the time is over, the message says that it may have happened.
     package func run(_ login: HostLogin, _ command: HostCommand) async throws(HostFailure) -> CommandResult {

@@ -16,7 +16,7 @@ enum ShellScript {
 
     /// Sent once, before the first request. `dash` reads its script in blocks, so what a command is to read from us can't follow on standard input:
     /// it comes in here-documents. Descriptor 9 is the shell's hold on its host (see HoldProgram), and nobody else's.
-    static func prelude(usesSudo: Bool) -> String {
+    static func prelude(usesSudo: Bool, pauseFile: String) -> String {
         """
         PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C
         export PATH LC_ALL
@@ -26,8 +26,9 @@ enum ShellScript {
         SUDO=
         \(usesSudo ? "[ \"$(id -u)\" = 0 ] || SUDO='sudo -n'" : ":")
         plumb_say() { printf '\\n%s\\n' "$*"; printf '\\n%s\\n' "$*" >&2; }
+        \(PauseFile.functions(path: pauseFile))
         plumb_run() {
-            plumb_separator=$1 plumb_prefix=$2 plumb_input=$3
+            plumb_separator=$1 plumb_prefix=$2 plumb_input=$3 plumb_heed=$4
             IFS= read -r plumb_count
             set --
             while [ "$plumb_count" -gt 0 ]; do
@@ -35,6 +36,12 @@ enum ShellScript {
                 set -- "$@" "$plumb_argument"
                 plumb_count=$((plumb_count - 1))
             done
+            if [ "$plumb_heed" = heed ] && plumb_paused; then
+                plumb_say "$plumb_separator" begin \(pausedNumber)
+                printf '%s\\n' "$plumb_reason"
+                plumb_say "$plumb_separator" end \(pausedNumber) 0
+                return
+            fi
             plumb_say "$plumb_separator" begin 0
             if [ "$plumb_input" = none ]; then
                 (exec $plumb_prefix "$@") </dev/null 9>&-
@@ -65,11 +72,15 @@ enum ShellScript {
     static func run(_ command: HostCommand, separator: String) -> String {
         let input = command.input.map { escaped(Array($0.utf8)) }
         let prefix = command.needsRoot ? "\"$SUDO\"" : "''"
-        var script = "plumb_run \(separator) \(prefix) \(input == nil ? "none" : "given") <<'\(separator)'\n\(command.arguments.count)\n"
+        let call = "plumb_run \(separator) \(prefix) \(input == nil ? "none" : "given") \(command.heedsPause ? "heed" : "go")"
+        var script = "\(call) <<'\(separator)'\n\(command.arguments.count)\n"
         for argument in command.arguments { script += argument + "\n" }
         if let input { script += input + "\n" }
         return script + "\(separator)\nplumb_say \(separator) done\n"
     }
+
+    /// Under which the shell answers, in place of the command, that the host is paused.
+    static let pausedNumber = 1
 
     /// Shows that the shell still answers.
     static func heartbeat(separator: String) -> String { "plumb_say \(separator) done\n" }

@@ -186,7 +186,8 @@ struct UndoProgram: Sendable {
                     plumb_clear
                     exit 0
                 fi
-                [ -e "$own/changing" ] || exit 0
+                # Not whether `changing` is there: between two looks the change may end and have gone back to `pending`, which nobody else would undo.
+                if [ ! -d "$own" ] || [ -e "$own/reverting" ]; then exit 0; fi
                 tries=$((tries + 1))
                 if [ "$tries" -gt LONGEST ] && plumb_move changing reverting; then break; fi
                 sleep 1
@@ -254,7 +255,7 @@ struct UndoProgram: Sendable {
                 plumb_stop_timer
                 plumb_clear
                 echo confirmed
-            elif [ -e "$own/changing" ]; then
+            elif [ -e "$own/changing" ] || [ -e "$own/pending" ]; then
                 echo changing
             else
                 echo over
@@ -298,7 +299,8 @@ struct UndoProgram: Sendable {
                 ;;
             esac
             plumb_stop_timer
-            if plumb_move pending reverting || plumb_move changing reverting || [ -e "$own/reverting" ]; then
+            # Twice, for a change that ends in between goes back.
+            if plumb_move pending reverting || plumb_move changing reverting || plumb_move pending reverting || [ -e "$own/reverting" ]; then
                 if plumb_undo; then
                     echo undone
                 else

@@ -24,6 +24,10 @@ extension SSHSession {
         var stray = 0
         /// It is given up; its bytes are nobody's any more.
         var isClosing = false
+        /// Nothing is read, so that the other side has to wait once its window is full.
+        var isPaused = false
+        /// Called when the time is up that whoever follows it has asked for.
+        var wake: (() -> Void)?
         /// How it ended, for who listens later.
         var end: ChannelEvent?
 
@@ -146,7 +150,7 @@ extension SSHSession {
             channel.pending.moveReaderIndex(forwardBy: written)
         }
         for stream: Int32 in [0, SSH_EXTENDED_DATA_STDERR] {
-            while true {
+            while !channel.isPaused {
                 var count = 0
                 let bytes = [UInt8](unsafeUninitializedCapacity: 32 * 1024) { buffer, initialized in
                     count = buffer.withMemoryRebound(to: CChar.self) { libssh2_channel_read_ex(channel.pointer, stream, $0.baseAddress, $0.count) }
@@ -155,7 +159,7 @@ extension SSHSession {
                 guard count > 0 else { break }
                 channel.deliver(stream == 0 ? .output(bytes) : .errorOutput(bytes))
                 // Whoever listens may have closed the session.
-                guard failure == nil, channels[id] != nil else { return }
+                guard failure == nil, channels[id] != nil, !channel.isClosing else { return }
                 if channel.stray > Self.strayLimit {
                     return fail(.lost("\(place) sent more than 1 MiB that nobody asked for"))
                 }
