@@ -1,5 +1,6 @@
 import Foundation
 import KubernetesAPI
+import NIOCore
 import Synchronization
 import Values
 
