@@ -140,7 +140,10 @@ let package = Package(
         // In this package, since it measures what only this package can see.
         .executableTarget(
             name: "Benchmarks",
-            dependencies: ["ClusterKinds", "HostKinds", "Planning", "Reconciling", "ResourceModel", "SpecLoading", "Values", "YAML"],
+            dependencies: [
+                "ClusterKinds", "DriftDetection", "HostKinds", "Kubernetes", "KubernetesAPI", "Planning", "Reconciling", "ResourceModel", "SpecLoading",
+                "Values", "YAML",
+            ],
             path: "Tests/Benchmarks",
             exclude: ["run", "README.md"],
             swiftSettings: settings

@@ -5,13 +5,14 @@ import Foundation
 /// Nothing here passes or fails: a slow machine is no defect. The figures to hold are in README.md beside this file.
 @main
 struct Benchmarks {
-    static func main() throws {
+    static func main() async throws {
         switch CommandLine.arguments.dropFirst().first {
         case "memory": engineBenchmarks()
         case "start": try startBenchmark()
         case "plan": try planBenchmark(rounds: CommandLine.arguments.dropFirst(2).first.flatMap { Int($0) } ?? 7)
+        case "watch": try await watchBenchmark(trials: CommandLine.arguments.dropFirst(2).first.flatMap { Int($0) } ?? 300)
         default:
-            print("usage: Benchmarks memory | start | plan [ROUNDS]   (plan: inside a lab)")
+            print("usage: Benchmarks memory | start | plan [ROUNDS] | watch [TRIALS]   (plan, watch: inside a lab)")
             exit(64)
         }
     }
@@ -24,6 +25,8 @@ struct Samples {
     init(_ values: [Double]) { sorted = values.sorted() }
 
     var median: Double { sorted.isEmpty ? .nan : sorted[sorted.count / 2] }
+    /// The value below which a part of all lies, 0 to 1.
+    func quantile(_ part: Double) -> Double { sorted.isEmpty ? .nan : sorted[min(sorted.count - 1, Int(Double(sorted.count) * part))] }
     var description: String { "\(Self.shown(median)) (\(Self.shown(sorted.first ?? .nan)) to \(Self.shown(sorted.last ?? .nan)))" }
 
     static func shown(_ seconds: Double) -> String {

@@ -34,7 +34,7 @@ struct ObjectCaseTests {
         #expect(all.contains { $0.outcome().contains(": in sync\n") })
     }
 
-    private static func cases(_ path: URL) throws -> [ObjectCase] {
+    static func cases(_ path: URL) throws -> [ObjectCase] {
         let (documents, error) = parseYAML(Array(try Data(contentsOf: path)), file: path.lastPathComponent)
         if let error { throw error }
         return try documents.map { document in

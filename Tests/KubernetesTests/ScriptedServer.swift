@@ -21,6 +21,24 @@ final class ScriptedServer: Sendable {
         case cut(String)
         /// As much of an answer, and then nothing.
         case stall(String)
+        /// An answer of status 200 without an end, to which the test adds; called once its head is sent.
+        case stream(@Sendable (Feed) -> Void)
+    }
+
+    /// The body of an answer, in chunks.
+    final class Feed: Sendable {
+        let channel: any Channel
+        fileprivate init(_ channel: any Channel) { self.channel = channel }
+
+        func send(_ text: String) {
+            guard !text.isEmpty else { return }
+            channel.writeAndFlush(ByteBuffer(string: "\(String(text.utf8.count, radix: 16))\r\n\(text)\r\n"), promise: nil)
+        }
+
+        /// As it ought to be.
+        func end() { channel.writeAndFlush(ByteBuffer(string: "0\r\n\r\n"), promise: nil) }
+
+        func cut() { channel.close(promise: nil) }
     }
 
     let port: Int
@@ -106,6 +124,9 @@ private final class ScriptHandler: ChannelInboundHandler {
             write(text)
             context.close(promise: nil)
         case .stall(let text): write(text)
+        case .stream(let begin):
+            write("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n")
+            begin(ScriptedServer.Feed(context.channel))
         }
     }
 }

@@ -32,8 +32,8 @@ package struct ClusterLogin: Hashable, Sendable {
 package final class ClusterConnection: Sendable {
     /// What a person should know about these settings although they work: no encryption, an unchecked certificate.
     package let notes: [String]
-    private let access: ServerAccess
-    private let timeout: Duration
+    let access: ServerAccess
+    let timeout: Duration
     private let policy: RetryPolicy
     /// Of one answer. A list comes in pages, so only an absurd object is larger.
     private let largestAnswer: Int
@@ -42,6 +42,8 @@ package final class ClusterConnection: Sendable {
     private struct State {
         /// Made by the first request: a connection that is never used needs no closing.
         var client: HTTPClient?
+        /// Each watch keeps a connection for as long as it lives; requests must not have to wait for one.
+        var watchClient: HTTPClient?
         var isClosed = false
         var token: (text: String, readAt: ContinuousClock.Instant)?
     }
@@ -76,16 +78,16 @@ package final class ClusterConnection: Sendable {
 
     deinit {
         // Not closed: somebody made two and used one. The client insists on being shut down, which needs no waiting here.
-        state.withLock { $0.client }?.shutdown { _ in }
+        for client in state.withLock({ [$0.client, $0.watchClient] }) { client?.shutdown { _ in } }
     }
 
     package func close() async {
-        let client = state.withLock { state in
+        let clients = state.withLock { state in
             state.isClosed = true
-            defer { state.client = nil }
-            return state.client
+            defer { (state.client, state.watchClient) = (nil, nil) }
+            return [state.client, state.watchClient]
         }
-        try? await client?.shutdown()
+        for client in clients { try? await client?.shutdown() }
     }
 
     package func send(_ request: APIRequest) async throws(APIFailure) -> APIResponse {
@@ -99,7 +101,7 @@ package final class ClusterConnection: Sendable {
                 let answer = try await exchange(request, deadline: deadline)
                 if answer.status == 401 {
                     // A token that was renewed on disk since it was read is no reason to give up.
-                    if !hasRenewedToken, try renewToken() {
+                    if !hasRenewedToken, try hasNewToken() {
                         hasRenewedToken = true
                         continue
                     }
@@ -118,6 +120,10 @@ package final class ClusterConnection: Sendable {
             try? await Task.sleep(for: delay)
             attempt += 1
         }
+    }
+
+    private func hasNewToken() throws(ExchangeFailure) -> Bool {
+        do throws(APIFailure) { return try renewToken() } catch { throw ExchangeFailure(error, nil) }
     }
 
     private func delay(
@@ -171,21 +177,13 @@ package final class ClusterConnection: Sendable {
 
     private func exchange(_ request: APIRequest, deadline: ContinuousClock.Instant) async throws(ExchangeFailure) -> Answer {
         let client: HTTPClient
-        var message = HTTPClientRequest(url: access.url + request.target)
+        let prepared: HTTPClientRequest
         do throws(APIFailure) {
             client = try openClient()
-            if let token = try currentToken() { message.headers.add(name: "Authorization", value: "Bearer \(token)") }
+            prepared = try message(request)
         } catch {
             throw ExchangeFailure(error, nil)
         }
-        message.method = .init(rawValue: request.method.rawValue)
-        message.headers.add(name: "Accept", value: "application/json")
-        message.headers.add(name: "User-Agent", value: "plumb")
-        if let body = request.body {
-            message.headers.add(name: "Content-Type", value: request.contentType ?? ContentType.json)
-            message.body = .bytes(ByteBuffer(string: body.exposedJSON))
-        }
-        let prepared = message
         let largest = largestAnswer
         // The client's own deadline ends with the head of the answer; a body that trickles in would have all the time in the world.
         let result = await withTaskGroup(of: Result<Answer, any Error>?.self) { group in
@@ -221,28 +219,51 @@ package final class ClusterConnection: Sendable {
                 let limit = largestAnswer >> 20
                 throw ExchangeFailure(APIFailure(.unreadable, "\(access.url) answers with more than \(limit) MiB, which is more than is read"), nil)
             }
-            let words = Words(error, access)
-            let details = await words.needsCertificate ? TLSDiagnosis.serverCertificate(access) : nil
-            throw ExchangeFailure(words.failure(serverCertificate: details), words.outcome)
+            throw ExchangeFailure(await failure(error), Words(error, access).outcome)
         case nil:
             if Task.isCancelled { throw ExchangeFailure(APIFailure(.timedOut, "was interrupted"), nil) }
             throw ExchangeFailure(APIFailure(.timedOut, "\(access.endpoint) did not answer within \(timeout.words) (\(access.origin))"), nil)
         }
     }
 
-    private func openClient() throws(APIFailure) -> HTTPClient {
+    func message(_ request: APIRequest) throws(APIFailure) -> HTTPClientRequest {
+        var message = HTTPClientRequest(url: access.url + request.target)
+        if let token = try currentToken() { message.headers.add(name: "Authorization", value: "Bearer \(token)") }
+        message.method = .init(rawValue: request.method.rawValue)
+        message.headers.add(name: "Accept", value: "application/json")
+        message.headers.add(name: "User-Agent", value: "plumb")
+        if let body = request.body {
+            message.headers.add(name: "Content-Type", value: request.contentType ?? ContentType.json)
+            message.body = .bytes(ByteBuffer(string: body.exposedJSON))
+        }
+        return message
+    }
+
+    func failure(_ error: any Error) async -> APIFailure {
+        let words = Words(error, access)
+        return words.failure(serverCertificate: await words.needsCertificate ? TLSDiagnosis.serverCertificate(access) : nil)
+    }
+
+    private func openClient() throws(APIFailure) -> HTTPClient { try open(\.client, configuration) }
+
+    func openWatchClient() throws(APIFailure) -> HTTPClient { try open(\.watchClient, watchConfiguration) }
+
+    private func open(
+        _ place: WritableKeyPath<State, HTTPClient?>,
+        _ configuration: @autoclosure () -> HTTPClient.Configuration
+    ) throws(APIFailure) -> HTTPClient {
         let client = state.withLock { state -> HTTPClient? in
             if state.isClosed { return nil }
-            if let client = state.client { return client }
-            let client = HTTPClient(eventLoopGroup: Self.group, configuration: configuration)
-            state.client = client
+            if let client = state[keyPath: place] { return client }
+            let client = HTTPClient(eventLoopGroup: Self.group, configuration: configuration())
+            state[keyPath: place] = client
             return client
         }
         guard let client else { throw APIFailure(.unreachable, "the connection to \(access.url) was closed already") }
         return client
     }
 
-    private var configuration: HTTPClient.Configuration {
+    var configuration: HTTPClient.Configuration {
         var configuration = HTTPClient.Configuration(redirectConfiguration: .disallow)
         if access.usesTLS { configuration.tlsConfiguration = access.tls }
         if let other = access.connectHost { configuration.dnsOverride = [access.bareHost: other] }
@@ -282,15 +303,11 @@ package final class ClusterConnection: Sendable {
     }
 
     /// Whether there is another token in the file than the one that was refused.
-    private func renewToken() throws(ExchangeFailure) -> Bool {
+    func renewToken() throws(APIFailure) -> Bool {
         guard case .file(let path) = access.token, let used = state.withLock({ $0.token?.text }) else { return false }
-        do throws(APIFailure) {
-            let text = try readToken(path)
-            state.withLock { $0.token = (text, ContinuousClock.now) }
-            return text != used
-        } catch {
-            throw ExchangeFailure(error, nil)
-        }
+        let text = try readToken(path)
+        state.withLock { $0.token = (text, ContinuousClock.now) }
+        return text != used
     }
 }
 

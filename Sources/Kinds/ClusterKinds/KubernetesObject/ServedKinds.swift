@@ -39,7 +39,8 @@ struct ServedKinds: Sendable {
                 groupVersion: GroupVersion(String(key[..<slash])),
                 kind: String(key[key.index(after: slash)...]),
                 plural: plural,
-                isNamespaced: value["namespaced"]?.boolValue ?? true
+                isNamespaced: value["namespaced"]?.boolValue ?? true,
+                verbs: Set((value["verbs"]?.arrayValue ?? []).compactMap(\.stringValue))
             )
         }
         self.init(served: served, declared: declared)
@@ -50,7 +51,9 @@ struct ServedKinds: Sendable {
         var entries: [String: Value] = [:]
         for object in declared {
             guard let api = served[object.kindKey] else { continue }
-            entries[object.kindKey] = ["plural": .string(api.plural), "namespaced": .bool(api.isNamespaced)]
+            entries[object.kindKey] = [
+                "plural": .string(api.plural), "namespaced": .bool(api.isNamespaced), "verbs": .array(api.verbs.sorted().map(Value.string)),
+            ]
         }
         return ObservedObject(live: .object(entries))
     }

@@ -1,0 +1,58 @@
+package import KubernetesAPI
+package import ResourceModel
+package import Values
+
+/// The declared objects that one watch tells of.
+package struct WatchedObjects: Hashable, Sendable {
+    /// All are of one kind and namespace, so the name tells them apart.
+    private var byName: [String: [ResourceAddress]] = [:]
+
+    package var addresses: [ResourceAddress] { byName.values.flatMap(\.self).sorted() }
+
+    fileprivate mutating func add(_ object: Declared) { byName[object.name, default: []].append(object.resource.address) }
+
+    /// What an event says of declared objects: the object as it is, or nil where there is none. Secrets are hidden.
+    package func seen(in event: WatchEvent) -> [ResourceAddress: Value?] {
+        switch event {
+        case .listed(let objects):
+            var seen: [ResourceAddress: Value?] = [:]
+            for address in byName.values.joined() { seen.updateValue(nil, forKey: address) }
+            for object in objects { seen.merge(self.seen(object, isThere: true)) { $1 } }
+            return seen
+        case .changed(let object): return seen(object, isThere: true)
+        case .deleted(let object): return seen(object, isThere: false)
+        case .restarted: return [:]
+        }
+    }
+
+    private func seen(_ object: Value, isThere: Bool) -> [ResourceAddress: Value?] {
+        guard let name = object[path: "metadata", "name"]?.stringValue, let addresses = byName[name] else { return [:] }
+        let live = isThere ? Secrets.hide(object) : nil
+        return Dictionary(addresses.map { ($0, live) }) { first, _ in first }
+    }
+}
+
+extension ClusterMemory {
+    /// What has to be watched to hear of every declared object: a kind in a namespace where three or more of it are declared there, else single
+    /// objects. Kinds that the server does not have yet, or that can't be watched, are not among it.
+    package func watches(for resources: [DesiredResource]) -> [ObjectWatch: WatchedObjects] {
+        let kinds = servedKinds
+        var groups: [ObjectWatch: [Declared]] = [:]
+        for object in resources.map(Declared.init) {
+            guard kinds.isServed(object), let api = kinds.api(object), api.verbs.isEmpty || api.verbs.isSuperset(of: ["list", "watch"]),
+                !api.isNamespaced || object.namespace != nil
+            else { continue }
+            groups[ObjectWatch(api, namespace: api.isNamespaced ? object.namespace : nil), default: []].append(object)
+        }
+        var watches: [ObjectWatch: WatchedObjects] = [:]
+        for (watch, objects) in groups {
+            let isSingle = objects.count < ClusterReading.listThreshold
+            for object in objects {
+                var watch = watch
+                if isSingle { watch.name = object.name }
+                watches[watch, default: WatchedObjects()].add(object)
+            }
+        }
+        return watches
+    }
+}
