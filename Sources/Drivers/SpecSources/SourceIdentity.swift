@@ -28,7 +28,7 @@ package struct SourceIdentity: Hashable, Sendable {
     }
 
     /// `github.com/owner/repository` of a remote's URL, however it is written; nil where it is a path of this machine.
-    static func place(ofRemote url: String) -> String? {
+    package static func place(ofRemote url: String) -> String? {
         var rest = Substring(url)
         if let scheme = rest.ranges(of: "://").first {
             if rest[..<scheme.lowerBound] == "file" { return nil }

@@ -1,0 +1,57 @@
+/// What was told lately, so that it need not be heard twice. A value; the time comes in, counted from any fixed point.
+///
+/// A delivery is known by its ID. Where there is none, and where a second hook tells of the same push, what counts is the last that was said of a ref:
+/// the same again says nothing new, while an older commit that comes again may be a ref that was moved back. A notice without a commit is always news.
+package struct RecentDeliveries: Sendable {
+    private let window: Duration
+    private let repetition: Duration
+    private let limit: Int
+    /// Two generations: what is older than both is forgotten at once.
+    private var seen: [Set<String>] = [[], []]
+    private var turned: Duration?
+    private var last: [String: (commit: String, at: Duration)] = [:]
+
+    /// - Parameters:
+    ///   - window: for how long at least an ID is remembered, unless there are too many.
+    ///   - repetition: for how long the same commit on the same ref is no news.
+    ///   - limit: IDs that are remembered.
+    package init(window: Duration = .seconds(600), repetition: Duration = .seconds(10), limit: Int = 10_000) {
+        self.window = window
+        self.repetition = repetition
+        self.limit = max(2, limit)
+    }
+
+    /// How much is remembered.
+    package var count: Int { seen[0].count + seen[1].count + last.count }
+
+    /// Those notices of a delivery that say something new.
+    package mutating func news(in delivery: WebhookDelivery, at now: Duration) -> [PushNotice] {
+        guard case .pushes(let notices) = delivery.event else { return [] }
+        if let id = delivery.id {
+            let turn = turned ?? now
+            if now - turn >= window || seen[0].count >= limit / 2 {
+                seen = [[], now - turn >= window + window ? [] : seen[0]]
+                turned = now
+            } else {
+                turned = turn
+            }
+            let name = "\(delivery.forge.rawValue) \(id)"
+            if seen[0].contains(name) || seen[1].contains(name) { return [] }
+            seen[0].insert(name)
+        }
+        return notices.filter { isNews($0, at: now) }
+    }
+
+    private mutating func isNews(_ notice: PushNotice, at now: Duration) -> Bool {
+        // A ref of one repository: that of the others is refused before it comes here.
+        let ref = notice.ref ?? ""
+        guard let commit = notice.commit else {
+            last[ref] = nil
+            return true
+        }
+        if let previous = last[ref], previous.commit == commit, now - previous.at < repetition { return false }
+        if last.count >= limit, last[ref] == nil { last = last.filter { now - $0.value.at < repetition } }
+        if last.count < limit || last[ref] != nil { last[ref] = (commit, now) }
+        return true
+    }
+}
