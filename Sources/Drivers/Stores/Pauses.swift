@@ -38,7 +38,12 @@ extension Journal {
     ///
     /// - Parameter words: Of each scope, what stands in the run as its source.
     /// - Returns: the number of the run.
-    package func pause(_ records: [(PauseRecord, words: String)], by caller: Caller, message: String, at now: Date) async throws(StoreFailure) -> Int64 {
+    package func pause(
+        _ records: [(PauseRecord, words: String)],
+        by caller: Caller,
+        message: String,
+        at now: Date
+    ) async throws(StoreFailure) -> Int64 {
         try await write { database in
             try Self.removeExpired(database, at: now)
             let run = try Self.note("pause", records.map(\.words), by: caller, message: message, at: now, in: database)
