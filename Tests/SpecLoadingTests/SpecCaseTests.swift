@@ -62,11 +62,13 @@ struct SpecCaseTests {
             lines.append("\(resource.address) \(resource.fields.canonicalJSON)")
             let instructions = [
                 resource.instructions.managesFieldsOnly ? "fields" : nil, resource.instructions.takesOver ? "take-over" : nil,
-                resource.instructions.keepsWhenUndeclared ? "keep" : nil,
+                resource.instructions.keepsWhenUndeclared ? "keep" : nil, resource.instructions.settle.map { "settle \($0)" },
+                resource.instructions.pause.map { $0.message() },
             ].compactMap(\.self)
             if !instructions.isEmpty { lines.append("    instructions: \(instructions.joined(separator: ", "))") }
             for address in resource.dependsOn { lines.append("    after \(address)") }
         }
+        for pause in desired.pauses { lines.append("\(pause.scope.words) \(pause.message())") }
         return (lines + desired.notes.map { "note: \($0)" }).map { $0 + "\n" }.joined()
     }
 }

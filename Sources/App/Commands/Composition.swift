@@ -153,7 +153,7 @@ final class Composition: Sendable {
     }
 
     /// The same, with everything written down: in the journal before it starts, and in the inventories before and after.
-    func collaborators(recording record: ApplyRecord, desired: DesiredState) -> ApplyCollaborators {
+    func collaborators(recording record: ApplyRecord, desired: DesiredState, brake: Brake) -> ApplyCollaborators {
         var collaborators = inventory.recording(applyCollaborators, in: record)
         let base = collaborators
         collaborators.prepare = { target, actions in
@@ -165,6 +165,7 @@ final class Composition: Sendable {
             await base.conclude(target, endings)
         }
         collaborators.willStart = { action in
+            if let objection = brake.objection(to: action) { return objection }
             if let objection = await base.willStart(action) { return objection }
             return await record.willStart(action)
         }

@@ -109,7 +109,13 @@ struct ReleaseCommand: AsyncParsableCommand {
         // Hosts alone: at a cluster, that nothing is declared would mean that everything has to go.
         let hosts = targets.filter { if case .host = $0 { true } else { false } }
         let releasing = Releasing(settings, restores: restore, targets: hosts, kinds: Source.kinds)
-        let pass = Pass(desired: releasing.desired, kinds: HostKinds.all, source: source, concurrency: options.concurrency)
+        var pass = Pass(desired: releasing.desired, kinds: HostKinds.all, source: source, concurrency: options.concurrency)
+        let brake = Brake(dataDirectory: options.dataDirectoryPath)
+        do throws(StoreFailure) {
+            pass.pauses = try brake.pauses()
+        } catch {
+            throw terminal.failed(error, "nothing was changed")
+        }
         let names = Set(hosts.map(\.name))
         var plan = pass.plan(releasing.desired, observed: ObservedState(targets: observed.targets.filter { names.contains($0.key) }))
         plan.problems += problems.filter { !plan.problems.contains($0) }
@@ -117,8 +123,16 @@ struct ReleaseCommand: AsyncParsableCommand {
         var objects: [(cluster: Cluster, owned: [OwnedResource], actions: [Action])] = []
         for case .cluster(let cluster) in targets {
             guard case .observed(let facts)? = observed.targets[cluster.name] else { continue }
-            let owned = facts.owned.filter { glob.includes($0.address) }
-            objects.append((cluster, owned, actions(for: owned, facts: facts, release: composition.objectRelease)))
+            var owned = facts.owned.filter { glob.includes($0.address) }
+            let actions = actions(for: owned, facts: facts, release: composition.objectRelease)
+            let paused = brake.verdicts(on: actions)
+            owned.removeAll { paused[$0.address] != nil }
+            for (address, verdict) in paused.sorted(by: { $0.key < $1.key }) {
+                plan.problems.append(
+                    Problem(target: address.target, address: address, status: verdict.status ?? .held, message: verdict.message)
+                )
+            }
+            objects.append((cluster, owned, actions.filter { paused[$0.address] == nil }))
         }
         plan.actions += objects.flatMap(\.actions)
 
@@ -134,6 +148,7 @@ struct ReleaseCommand: AsyncParsableCommand {
         let base = composition.applyCollaborators
         var collaborators = base
         collaborators.willStart = { action in
+            if let objection = brake.objection(to: action) { return objection }
             if let problem = await base.willStart(action) { return problem }
             return await record.willStart(action)
         }

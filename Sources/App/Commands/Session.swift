@@ -12,6 +12,7 @@ import Stores
 struct Session {
     private let pass: Pass
     private let dataDirectory: String?
+    private let brake: Brake
     private let composition: Composition
     private let terminal: Terminal
     private let concurrency: Int
@@ -57,6 +58,7 @@ struct Session {
         self.pass = pass
         concurrency = options.concurrency
         dataDirectory = options.dataDirectoryPath
+        brake = Brake(dataDirectory: options.dataDirectoryPath)
         self.terminal = terminal
     }
 
@@ -108,6 +110,7 @@ struct Session {
     func plan() async -> Plan {
         var pass = pass
         pass.held = recallHeld()
+        pass.pauses = recallPauses()
         var progress = ProgressLine(targets: pass.observedPart.resourcesByTarget().map { $0.0.name }, terminal: terminal)
         let plan = await pass.plan(
             observer: { target, resources in await composition.observe(target, resources) },
@@ -126,6 +129,16 @@ struct Session {
             terminal.writeError("note: \(Escaping.shown(error.message)); so hosts and clusters are not compared with those that were there before\n")
         }
         return composition.inventory.held
+    }
+
+    /// A plan changes nothing: where it can't be known what is paused, that is said. An apply asks again before each action.
+    private func recallPauses() -> [Pause] {
+        do throws(StoreFailure) {
+            return try brake.pauses()
+        } catch {
+            terminal.writeError("note: \(Escaping.shown(error.message)); so what is paused is not known\n")
+            return []
+        }
     }
 
     /// Writes down who was met and, where a person has seen them, which settings are no longer declared.
@@ -150,7 +163,7 @@ struct Session {
         isInterrupted: @escaping @Sendable () -> Bool,
         report: @escaping @Sendable (ApplyEvent) -> Void
     ) async -> ApplySummary {
-        let collaborators = composition.collaborators(recording: record, desired: pass.desired)
+        let collaborators = composition.collaborators(recording: record, desired: pass.desired, brake: brake)
         composition.locks.giveUp(when: isInterrupted)
         composition.inventories.patience = wait ?? .seconds(30)
         let summary = await Applying.apply(

@@ -84,12 +84,15 @@ package final class Journal: Sendable {
         // Made by an apply that could not even begin.
         if info.st_size == 0 { return nil }
         do {
-            // SQLite needs a file beside the database to read along with a writer. Where it can't make one and nobody left one, nobody writes.
-            let isStill = access(directory.path, W_OK) != 0 && access("\(path)-wal", F_OK) != 0
-            return try DatabaseQueue(path: isStill ? stillURI(path) : path, configuration: configuration(readOnly: true))
+            return try DatabaseQueue(path: isStill(directory) ? stillURI(path) : path, configuration: configuration(readOnly: true))
         } catch {
             throw failure(error, doing: "read", path: path)
         }
+    }
+
+    /// SQLite needs a file beside the database to read along with a writer. Where it can't make one and nobody left one, nobody writes.
+    static func isStill(_ directory: DataDirectory) -> Bool {
+        access(directory.path, W_OK) != 0 && access("\(directory.path)/\(fileName)-wal", F_OK) != 0
     }
 
     private static func stillURI(_ path: String) -> String {
@@ -111,18 +114,7 @@ package final class Journal: Sendable {
     /// - Returns: the run's number.
     package func begin(_ run: RunStart, actions: [ActionStart] = []) async throws(StoreFailure) -> Int64 {
         try await write { database in
-            try database.execute(
-                sql: """
-                    INSERT INTO run (command, source, revision, planID, user, host, origin, pid, processStarted, bootID, namespace, started)
-                    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-                    """,
-                arguments: [
-                    run.command, run.source, run.revision, run.planID, run.caller.user, run.caller.host, run.caller.origin,
-                    run.caller.process.pid, Int64(bitPattern: run.caller.process.started), run.caller.process.bootID,
-                    run.caller.process.namespace, run.started,
-                ]
-            )
-            let id = database.lastInsertedRowID
+            let id = try run.insert(into: database)
             let insertion = try database.makeStatement(
                 sql: "INSERT INTO action (run, position, address, kind, operation, fingerprint, fields, steps) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
             )

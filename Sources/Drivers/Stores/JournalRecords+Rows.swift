@@ -48,6 +48,23 @@ extension Run {
     }
 }
 
+extension RunStart {
+    /// - Returns: the run's number.
+    func insert(into database: Database) throws -> Int64 {
+        try database.execute(
+            sql: """
+                INSERT INTO run (command, source, revision, planID, user, host, origin, pid, processStarted, bootID, namespace, started)
+                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                """,
+            arguments: [
+                command, source, revision, planID, caller.user, caller.host, caller.origin, caller.process.pid,
+                Int64(bitPattern: caller.process.started), caller.process.bootID, caller.process.namespace, started,
+            ]
+        )
+        return database.lastInsertedRowID
+    }
+}
+
 extension ActionStart {
     /// Canonical JSON, which has no way to write a sensitive value.
     var fieldsJSON: String {

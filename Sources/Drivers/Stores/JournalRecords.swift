@@ -3,7 +3,7 @@ package import Values
 
 /// What a run is about, known when it begins.
 package struct RunStart: Sendable, Hashable {
-    /// `apply`, `unlock`.
+    /// `apply`, `unlock`, `pause`.
     package var command: String
     /// The folder, file or URL of the specs; empty where there are none.
     package var source: String

@@ -73,6 +73,29 @@ enum JournalSchema {
             PRIMARY KEY (identity, address)
         ) WITHOUT ROWID;
         """,
+        """
+        -- What must be left as it is until it is resumed or its time is over.
+        CREATE TABLE pause (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            -- addresses, host, all
+            scope TEXT NOT NULL,
+            -- Of addresses the glob, of a host its name; else empty.
+            pattern TEXT NOT NULL,
+            reason TEXT NOT NULL,
+            user TEXT NOT NULL,
+            host TEXT NOT NULL,
+            since TEXT NOT NULL,
+            until TEXT,
+            run INTEGER REFERENCES run (id) ON DELETE SET NULL
+        );
+        CREATE UNIQUE INDEX pause_scope ON pause (scope, pattern);
+        -- What a person said is to be tried again at once; the latest thousand.
+        CREATE TABLE resumption (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            scope TEXT NOT NULL,
+            pattern TEXT NOT NULL
+        );
+        """,
     ]
 
     static func isCurrent(_ database: Database) throws -> Bool { try version(of: database) == versions.count }

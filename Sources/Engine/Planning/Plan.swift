@@ -91,6 +91,8 @@ package struct Action: Hashable, Sendable {
     package var phase: Int
     /// What it is about is no longer declared: a prune, or fields that are given up. Runs only once all else at its target has succeeded.
     package var isUndeclared: Bool
+    /// How long it has to differ in this way before the continuous mode acts on it; by hand it is done at once.
+    package var settle = Duration.zero
 
     package var isPrune: Bool { isUndeclared && operation == .delete }
 

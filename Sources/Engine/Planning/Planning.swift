@@ -63,7 +63,7 @@ package func plan(
         }
         let fingerprint = SHA256.hex([drift.identities[resource.address.target] ?? "", resource.fingerprint.canonicalJSON])
         hash.update(lines: [resource.address.description, operation.rawValue, fingerprint])
-        candidates.append(
+        var candidate =
             Action(
                 address: resource.address,
                 kind: resource.kind,
@@ -78,16 +78,21 @@ package func plan(
                 phase: resource.phase,
                 isUndeclared: resource.isUndeclared
             )
-        )
+        candidate.settle = resource.settle
+        candidates.append(candidate)
     }
 
     let ordering = order(candidates, drift: drift, problems: plan.problems)
     plan.actions = ordering.actions
     plan.problems += ordering.blocked
     let undeclared = drift.resources.filter(\.isUndeclared).map { ($0.address, $0.phase) }
-    plan.withholdPrunes(undeclared: Dictionary(undeclared) { first, _ in first })
+    let paused = Set(drift.resources.filter(\.isPaused).map(\.address))
+    let temporary = plan.problems.filter { problem in
+        ![.held, .contested].contains(problem.status) || problem.address.map(paused.contains) ?? false
+    }
+    plan.withholdPrunes(undeclared: Dictionary(undeclared) { first, _ in first }, because: temporary)
     plan.refuse(above: maxDeletes)
-    plan.problems.sort { ($0.target, $0.address?.resource ?? "", $0.message) < ($1.target, $1.address?.resource ?? "", $1.message) }
+    plan.sortProblems()
     plan.planID = String(hash.hex.prefix(16))
     return plan
 }

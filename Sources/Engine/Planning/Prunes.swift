@@ -7,13 +7,16 @@ extension Plan {
     /// Takes back the prunes of each target at which something else can't be made as declared, and those that come after one that does not go.
     ///
     /// A renamed object is one to create and one to prune: where the new one can't be made, the old one has to stay. An operator stays while an
-    /// object waits for it to take away its finalizer. What others hold (`held`, `contested`) stays so for good and is no reason to wait.
+    /// object waits for it to take away its finalizer. What others hold (`held`, `contested`) stays so for good and is no reason to wait; what is
+    /// only paused is one.
     ///
-    /// - Parameter undeclared: What is no longer declared, each with its phase.
-    mutating func withholdPrunes(undeclared: [ResourceAddress: Int]) {
+    /// - Parameters:
+    ///   - undeclared: What is no longer declared, each with its phase.
+    ///   - problems: What there is a reason to wait for.
+    mutating func withholdPrunes(undeclared: [ResourceAddress: Int], because problems: [Problem]) {
         var obstacles: [String: [Problem]] = [:]
         var stuck: [String: (phase: Int, problem: Problem)] = [:]
-        for problem in problems where ![.held, .contested].contains(problem.status) {
+        for problem in problems {
             guard let address = problem.address, let phase = undeclared[address] else {
                 obstacles[problem.target, default: []].append(problem)
                 continue
@@ -34,7 +37,7 @@ extension Plan {
             let more = causes.count > 1 ? " and \(causes.count - 1) more" : ""
             let until =
                 obstacles[address.target] == nil ? "what goes before it is gone" : "all else at \(address.target) is as declared"
-            problems.append(
+            self.problems.append(
                 Problem(
                     target: address.target,
                     address: address,

@@ -20,6 +20,8 @@ package struct Pass: Sendable {
     package var repeatsOrphans = false
     /// `--max-deletes`.
     package var maxDeletes: Int
+    /// What `plumb pause` has paused and is so at the time of this pass.
+    package var pauses: [Pause] = []
 
     package init(
         desired: DesiredState,
@@ -74,6 +76,8 @@ package struct Pass: Sendable {
     /// How what was observed stands to what is declared, as far as it is selected.
     package func drift(_ part: DesiredState, observed: ObservedState) -> Drift {
         var drift = selection.narrowed(detectDrift(desired: part, observed: observed, kinds: kinds))
+        drift.hold(pauses + hostPauses(observed), part)
+        drift.noteSettle(part, kinds: kinds)
         drift.notes += orphanNotes(observed)
         return drift
     }
@@ -91,6 +95,18 @@ package struct Pass: Sendable {
         )
         plan.selection = selection.globs.map(\.pattern)
         return plan
+    }
+
+    /// What targets themselves say is paused holds for them alone.
+    private func hostPauses(_ observed: ObservedState) -> [Pause] {
+        observed.targets.sorted { $0.key < $1.key }.flatMap { name, observation -> [Pause] in
+            guard case .observed(let facts) = observation else { return [] }
+            return facts.pauses.map { pause in
+                var pause = pause
+                pause.scope = .target(name)
+                return pause
+            }
+        }
     }
 
     /// Of each setting that is no longer declared. A target that gave no answer may be another one by now: nothing is said of it.

@@ -10,6 +10,8 @@ package struct DesiredState: Sendable {
     /// Hash of all spec files, for the plan's ID.
     package var contentHash: String
     package var notes: [String]
+    /// Whole targets that the specs themselves say are to be left alone.
+    package var pauses: [Pause] = []
 
     package init(targets: [Target], resources: [DesiredResource], contentHash: String, notes: [String] = []) {
         self.targets = targets
@@ -61,6 +63,10 @@ package struct DesiredResource: Sendable, Hashable {
         package var takesOver = false
         /// `plumb/prune: keep`.
         package var keepsWhenUndeclared = false
+        /// `plumb/pause: "REASON"`.
+        package var pause: Pause?
+        /// `plumb/settle: 60s`; nil: as the kind has it.
+        package var settle: Duration?
 
         package init() {}
     }

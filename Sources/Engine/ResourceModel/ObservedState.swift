@@ -64,6 +64,8 @@ package struct TargetFacts: Sendable {
     /// Which inventory said so; nil: none, or it could not be read.
     package var inventory: String?
     package var notes: [String]
+    /// What is paused there by the target's own word: `/etc/plumb/pause` on a host.
+    package var pauses: [Pause] = []
 
     package init(identity: String, facts: Facts, owned: [OwnedResource] = [], notes: [String] = []) {
         self.identity = identity

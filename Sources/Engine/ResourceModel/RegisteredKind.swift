@@ -51,6 +51,8 @@ package struct RegisteredKind: Sendable {
     package var declares: @Sendable (DesiredResource, ResourceAddress, _ path: String) -> Bool
     /// What it takes to give up a setting: with `true` as it was before Plumb, as far as that is possible.
     package var relinquish: @Sendable (HeldSetting, _ restores: Bool) -> Relinquishment
+    /// How long something found at this address has to differ before the continuous mode acts on it, where no spec says so.
+    package var settle: @Sendable (ResourceAddress) -> Duration
 
     package init(
         name: String,
@@ -62,7 +64,8 @@ package struct RegisteredKind: Sendable {
         declares: @escaping @Sendable (DesiredResource, ResourceAddress, _ path: String) -> Bool = { resource, address, _ in
             resource.address == address
         },
-        relinquish: @escaping @Sendable (HeldSetting, _ restores: Bool) -> Relinquishment = { held, _ in Relinquishment(stays: held.words) }
+        relinquish: @escaping @Sendable (HeldSetting, _ restores: Bool) -> Relinquishment = { held, _ in Relinquishment(stays: held.words) },
+        settle: @escaping @Sendable (ResourceAddress) -> Duration = { _ in .zero }
     ) {
         self.name = name
         self.decode = decode
@@ -72,5 +75,6 @@ package struct RegisteredKind: Sendable {
         self.change = change
         self.declares = declares
         self.relinquish = relinquish
+        self.settle = settle
     }
 }

@@ -34,6 +34,10 @@ package struct ResourceDrift: Sendable, Hashable {
     package var notes: [String]
     /// The inventory has it and no spec declares it any more: a deletion is a prune, and comes after everything else.
     package var isUndeclared = false
+    /// Left as it is for a time only, by `Pause`: unlike what others hold it is a reason for prunes to wait.
+    package var isPaused = false
+    /// How long it has to differ in the same way before the continuous mode acts on it (`plumb/settle`).
+    package var settle = Duration.zero
 
     package init(
         address: ResourceAddress,
@@ -61,6 +65,26 @@ package struct ResourceDrift: Sendable, Hashable {
         self.phase = phase
         self.origins = origins
         self.notes = notes
+    }
+}
+
+extension ResourceDrift {
+    /// How it stands, for a message that says why nothing is done about it: `differs in mtu (1500 → 1400)`. Empty where nothing is to be done.
+    package var differenceWords: String {
+        switch standing {
+        case .inSync, .problem: return ""
+        case .missing: return "is missing"
+        case .surplus: return isUndeclared ? "is no longer declared" : "is there and declared absent"
+        case .differs:
+            func shown(_ value: Value?) -> String {
+                guard let value else { return "none" }
+                let text = value.description
+                return text.count > 40 ? "\(text.prefix(40))…" : text
+            }
+            let fields = differences.prefix(4).map { "\($0.path) (\(shown($0.observed)) → \(shown($0.desired)))" }
+            let more = differences.count > 4 ? " and \(differences.count - 4) more" : ""
+            return "differs in \(fields.joined(separator: ", "))\(more)"
+        }
     }
 }
 

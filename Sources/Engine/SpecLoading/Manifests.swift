@@ -129,6 +129,7 @@ extension Loader {
             report("'\(path)' of \(resource.address) is declared twice with different values", at: position, fix: "The other one is at \(first).")
         }
         pending.resource.origins += resource.origins
+        pending.resource.instructions.addBrakes(of: resource.instructions)
         resources[key] = pending
         return true
     }
@@ -161,11 +162,19 @@ extension Loader {
             case ("plumb/prune", "keep"): instructions.keepsWhenUndeclared = true
             case ("plumb/cluster", _): result.cluster = (text, position)
             case ("plumb/depends-on", _): result.dependsOn = Self.dependencies(text, at: position)
+            case ("plumb/pause", _):
+                instructions.pause = value.stringValue.flatMap { Brakes.pause($0, .all, at: position) }
+                if instructions.pause == nil { report("'plumb/pause' gives no reason", at: position, fix: Brakes.pauseFix) }
+            case ("plumb/settle", _):
+                instructions.settle = Brakes.settle(text)
+                if instructions.settle == nil { report("'plumb/settle' can't be '\(text)'", at: position, fix: Brakes.settleFix) }
             case ("plumb/manage", _), ("plumb/take-over", _), ("plumb/prune", _):
                 let fix = ["plumb/manage": "It is: fields.", "plumb/take-over": "It is: \"true\".", "plumb/prune": "It is: keep."][key] ?? ""
                 report("'\(key)' can't be '\(text)'", at: position, fix: fix)
             default:
-                let known = ["plumb/cluster", "plumb/depends-on", "plumb/manage", "plumb/prune", "plumb/take-over"]
+                let known = [
+                    "plumb/cluster", "plumb/depends-on", "plumb/manage", "plumb/pause", "plumb/prune", "plumb/settle", "plumb/take-over",
+                ]
                 let nearest = Diagnostic.nearest(to: key, among: known).map { "Did you mean '\($0)'? " } ?? ""
                 let place = entry?.key.position ?? position
                 report("unknown annotation '\(key)'", at: place, fix: "\(nearest)Here there are: \(known.joined(separator: ", ")).")

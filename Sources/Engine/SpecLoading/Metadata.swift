@@ -8,6 +8,7 @@ struct Metadata {
     var labels: [String: String] = [:]
     var dependsOn: [(name: String, position: SourcePosition)] = []
     var instructions = DesiredResource.Instructions()
+    var settlePosition: SourcePosition?
 }
 
 enum Names {
@@ -77,8 +78,21 @@ extension Loader {
                 metadata.instructions.keepsWhenUndeclared = true
             case "plumb/prune":
                 decoder.report("'plumb/prune' can't be '\(text)'", at: annotation.value.position, fix: "It is: keep.")
+            case "plumb/pause":
+                // Which addresses come of the document is known later; what is paused with it carries it.
+                metadata.instructions.pause = Brakes.pause(annotation.value, .all, at: annotation.value.position)
+                if metadata.instructions.pause == nil {
+                    decoder.report("'plumb/pause' gives no reason", at: annotation.value.position, fix: Brakes.pauseFix)
+                }
+            case "plumb/settle":
+                metadata.settlePosition = annotation.value.position
+                metadata.instructions.settle = Brakes.settle(text)
+                if metadata.instructions.settle == nil {
+                    decoder.report("'plumb/settle' can't be '\(text)'", at: annotation.value.position, fix: Brakes.settleFix)
+                }
             case _ where annotation.key.hasPrefix("plumb/"):
-                decoder.reportUnknownAnnotation(annotation.key, at: annotation.position, known: ["plumb/depends-on", "plumb/prune"])
+                let known = ["plumb/depends-on", "plumb/pause", "plumb/prune", "plumb/settle"]
+                decoder.reportUnknownAnnotation(annotation.key, at: annotation.position, known: known)
             default: break
             }
         }

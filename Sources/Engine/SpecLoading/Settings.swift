@@ -80,6 +80,7 @@ extension Loader {
         pending.places.merge(setting.positions) { first, _ in first }
         if pending.resource.origins.last != document.node.position { pending.resource.origins.append(document.node.position) }
         if metadata.instructions.keepsWhenUndeclared { pending.resource.instructions.keepsWhenUndeclared = true }
+        pending.resource.instructions.addBrakes(of: metadata.instructions)
         resources[key] = pending
     }
 

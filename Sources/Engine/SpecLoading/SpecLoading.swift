@@ -69,6 +69,7 @@ struct Loader {
 
     var hosts: [Host] = []
     var clusters: [Cluster] = []
+    var pauses: [Pause] = []
     /// False where a mistake may have cost us a host or a cluster: then "unknown host" would only repeat it.
     var targetsAreKnown = true
     var targetPositions: [String: SourcePosition] = [:]
@@ -90,12 +91,14 @@ struct Loader {
 
     func desiredState() -> DesiredState {
         let targets = (hosts.map(Target.host) + clusters.map(Target.cluster)).sorted { $0.name < $1.name }
-        return DesiredState(
+        var desired = DesiredState(
             targets: targets,
             resources: resources.values.map(\.resource).sorted { $0.address < $1.address },
             contentHash: options.contentHash,
             notes: notes
         )
+        desired.pauses = pauses
+        return desired
     }
 }
 

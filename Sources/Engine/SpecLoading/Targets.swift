@@ -13,6 +13,14 @@ extension Loader {
                         fix: "Put plumb/depends-on on the specs that need it."
                     )
                 }
+                if let position = metadata.settlePosition {
+                    loader.report("a \(document.kind) has nothing to settle", at: position, fix: "Put plumb/settle on the specs that need it.")
+                }
+                let known = (hosts: loader.hosts.count, clusters: loader.clusters.count)
+                defer {
+                    let declared = loader.hosts.dropFirst(known.hosts).map(\.name) + loader.clusters.dropFirst(known.clusters).map(\.name)
+                    loader.pause(declared, metadata.instructions.pause)
+                }
                 switch document.kind {
                 case "Host":
                     guard let name = metadata.name else { return }
@@ -41,6 +49,15 @@ extension Loader {
         targetsAreKnown = diagnostics.isEmpty
         hosts.sort { $0.name < $1.name }
         clusters.sort { $0.name < $1.name }
+    }
+
+    /// `plumb/pause` on a Host, HostList or Cluster means all of what it declares.
+    private mutating func pause(_ names: [String], _ pause: Pause?) {
+        guard var pause else { return }
+        for name in names {
+            pause.scope = .target(name)
+            pauses.append(pause)
+        }
     }
 
     private mutating func declareHostList(_ spec: inout SpecDecoder) {

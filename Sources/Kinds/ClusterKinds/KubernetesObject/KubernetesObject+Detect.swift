@@ -11,7 +11,7 @@ extension KubernetesObject {
         let kinds = ServedKinds(facts: objects, declared: declared)
         let namespaces = Dictionary(declared.filter(\.isNamespace).map { ($0.name, $0.key) }) { first, _ in first }
         return declared.map { object in
-            var drift = detect(object, objects[object.key], kinds)
+            var drift = detect(object, objects[object.key], kinds).held(byAnnotationOf: objects[object.key]?.live)
             // What is not there yet has to be made first. What is there but differs need not be waited for.
             var needed: [String?] = []
             if let namespace = object.namespace { needed.append(namespaces[namespace].flatMap { objects[$0]?.live == nil ? $0 : nil }) }

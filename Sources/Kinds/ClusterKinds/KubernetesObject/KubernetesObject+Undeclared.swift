@@ -10,7 +10,7 @@ extension KubernetesObject {
         let kinds = ServedKinds(facts: objects, declared: [])
         for owned in owned {
             guard let object = Declared(owned: owned.address.resource, at: owned.address.target), let observed = objects[object.key],
-                let drift = undeclared(owned, object, observed, kinds)
+                let drift = undeclared(owned, object, observed, kinds)?.held(byAnnotationOf: observed.live)
             else { continue }
             drifts.append((object, drift))
         }

@@ -132,6 +132,9 @@ struct ObjectComparison {
             } else if !child.isMember, value.objectValue != nil || value.arrayValue != nil {
                 // Ours is only some of what is in it.
                 findUndeclared(child, .null, value, next, childPlace)
+            } else if childPlace.isInstruction {
+                // Whoever wrote it there under our name: it is said to us, and stays.
+                continue
             } else if !isPredicted || !Self.areSame(value, next) {
                 observed[childPlace.path] = value
                 add(childPlace, value, next, isDeclared: false)

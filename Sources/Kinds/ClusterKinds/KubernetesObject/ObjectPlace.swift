@@ -20,6 +20,12 @@ struct ObjectPlace: Hashable, Sendable {
         return result
     }
 
+    /// An annotation `plumb/…` of the object itself: said to Plumb, and never sent by it.
+    var isInstruction: Bool {
+        guard steps.count == 3, steps[0] == .field("metadata"), steps[1] == .field("annotations") else { return false }
+        return steps[2].fieldName?.hasPrefix("plumb/") ?? false
+    }
+
     func element(_ index: Int, _ step: FieldStep) -> ObjectPlace {
         ObjectPlace(path: "\(path)[\(index)]", steps: steps + [step])
     }

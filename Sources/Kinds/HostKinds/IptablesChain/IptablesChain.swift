@@ -21,7 +21,8 @@ package enum IptablesChain {
         detect: { detect($0, $1) },
         change: { change($0) },
         declares: { resource, address, _ in declares(resource, address) },
-        relinquish: { relinquish($0, restores: $1) }
+        relinquish: { relinquish($0, restores: $1) },
+        settle: { settle($0) }
     )
 
     enum Table: String, CaseIterable, Hashable {
