@@ -49,9 +49,8 @@ package struct LeaderClaim: Sendable {
     private let times: ElectionTimes
     /// As it was last read or written.
     private var lease: Lease?
-    /// The version that somebody else holds, or `gone`, and since when it has been seen so.
+    /// The version that is not ours, and since when it has been seen so.
     private var watched: (version: String, since: Duration)?
-    private static let gone = "gone"
     private var term: Int64 = 0
     /// Until when it may be acted; nil: not the leader.
     package private(set) var leadsUntil: Duration?
@@ -79,15 +78,14 @@ package struct LeaderClaim: Sendable {
     ///   - now: On a clock of ours that only goes forward and counts while the machine sleeps.
     ///   - time: Now, as it is written into the Lease.
     package mutating func next(now: Duration, time: String) -> Order {
-        if let until = leadsUntil, now >= until {
-            let why = trouble.isEmpty ? "" : ": \(trouble)"
-            lose("Lease \(place) could not be renewed within \(times.deadline.components.seconds) s\(why)", now)
-        }
+        expire(now)
         let pause = due - now
         if pause > .zero { return .wait(leadsUntil.map { min(pause, $0 - now) } ?? pause) }
         let limit = leadsUntil.map { min(times.attempt, $0 - now) } ?? times.attempt
         switch (intent, lease) {
-        case (.create, _): return .send(Lease.create(claim, at: place, now: time), within: limit)
+        case (.create, _):
+            let nobody = Lease.Claim(holder: "", details: "", duration: claim.duration)
+            return .send(Lease.create(nobody, at: place, now: time), within: limit)
         case (.take, let lease?): return .send(lease.take(claim, now: time), within: limit)
         case (.renew, let lease?): return .send(lease.renew(claim, now: time), within: limit)
         case (.look, _), (_, nil): return .send(place.read, within: limit)
@@ -98,14 +96,14 @@ package struct LeaderClaim: Sendable {
     ///   - request: What was sent.
     ///   - sent: Before it was sent; a later moment would make a leader act too long.
     package mutating func take(_ outcome: Outcome, of request: APIRequest, sent: Duration, now: Duration) {
-        // What came late may be about a time that is over.
-        if let until = leadsUntil, now >= until { lose("Lease \(place) was not renewed in time", now) }
+        if case .failure(let why) = outcome { trouble = why }
+        if expire(now), case .failure = outcome { return }
         switch outcome {
         case .failure(let why): fail(why, now)
         case .answer(let response):
             guard let status = APIStatus(response) else {
                 let found = Lease(response.body, at: place)
-                if request.method == .get { see(found, now) } else { succeed(found, sent: sent, now: now) }
+                if request.method == .put { succeed(found, sent: sent, now: now) } else { see(found, now) }
                 return
             }
             switch (request.method, status.code) {
@@ -137,24 +135,22 @@ package struct LeaderClaim: Sendable {
         if leadsUntil != nil { lose("\(found.holder.isEmpty ? "somebody" : found.holder) has taken Lease \(place)", now) }
         if found.isReleased { return plan(.take, at: now) }
         standing = .following(leader: found.holder)
-        watch(found.version, then: .take, for: max(.seconds(found.duration), times.duration), now)
+        let duration = max(.seconds(found.duration), times.duration)
+        let since: Duration
+        if let watched, watched.version == found.version { since = watched.since } else { since = now }
+        watched = (found.version, since)
+        if now - since >= duration { return plan(.take, at: now) }
+        plan(.look, at: min(now + times.look, since + duration))
     }
 
-    /// Deleted or never made. Its holder may not know that yet, so it is waited for like one that is silent.
+    /// Deleted or never made. Its last holder may not know that yet, and an absence has no version by which to tell that it lasted: so an empty one is made,
+    /// and that is watched like one whose holder is silent.
     private mutating func seeNothing(_ now: Duration) {
         trouble = ""
         lease = nil
         if leadsUntil != nil { lose("Lease \(place) was deleted by somebody", now) }
         if standing == nil { standing = .following(leader: "") }
-        watch(Self.gone, then: .create, for: times.duration, now)
-    }
-
-    private mutating func watch(_ version: String, then next: Intent, for duration: Duration, _ now: Duration) {
-        let since: Duration
-        if let watched, watched.version == version { since = watched.since } else { since = now }
-        watched = (version, since)
-        if now - since >= duration { return plan(next, at: now) }
-        plan(.look, at: min(now + times.look, since + duration))
+        plan(.create, at: now)
     }
 
     private mutating func succeed(_ found: Lease, sent: Duration, now: Duration) {
@@ -179,6 +175,14 @@ package struct LeaderClaim: Sendable {
             standing = .lost(why)
             plan(.look, at: now + times.look)
         }
+    }
+
+    @discardableResult
+    private mutating func expire(_ now: Duration) -> Bool {
+        guard let until = leadsUntil, now >= until else { return false }
+        let why = trouble.isEmpty ? "" : ": \(trouble)"
+        lose("Lease \(place) could not be renewed within \(times.deadline.components.seconds) s\(why)", now)
+        return true
     }
 
     private mutating func lose(_ why: String, _ now: Duration) {
