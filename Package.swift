@@ -162,6 +162,8 @@ let package = Package(
         ),
         // Writes a journal until it is killed; StoresTests kills it.
         .executableTarget(name: "JournalWriter", dependencies: ["Stores", "Values"], path: "Tests/JournalWriter", swiftSettings: settings),
+        // Takes part in an election until it is killed; KubernetesTests kills it.
+        .executableTarget(name: "Elector", dependencies: ["Kubernetes", "KubernetesAPI"], path: "Tests/Elector", swiftSettings: settings),
         tests("StoresTests", ["JournalWriter", "Stores", "Values", .product(name: "GRDB", package: "GRDB.swift")]),
         tests("FormatsTests", ["PathPatterns", "Values", "YAML"]),
         tests(
@@ -191,7 +193,7 @@ let package = Package(
         tests(
             "KubernetesTests",
             [
-                "Kubernetes", "KubernetesAPI", "Values", "YAML",
+                "Elector", "Kubernetes", "KubernetesAPI", "Values", "YAML",
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOHTTP1", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
