@@ -69,7 +69,7 @@ final class ScriptedWorld: Sendable {
             },
             observePart: { target, _ in
                 self.state.withLock { $0.parts[target.name, default: 0] += 1 }
-                return await self.look(target)
+                return .observed(await self.look(target))
             },
             follow: { target, _, tell in
                 self.state.withLock { $0.tellers[target.name] = tell }

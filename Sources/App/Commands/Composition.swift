@@ -21,6 +21,8 @@ final class Composition: Sendable {
     private let timeout: Duration
     /// `--confirm-timeout`; nil: this run changes nothing.
     private let confirmTimeout: Duration?
+    /// Told what a server answers to each request of a change.
+    let onAnswer: (@Sendable (APIResponse, Step.Request, ResourceAddress) -> Void)?
     /// Says on stderr what is being waited for.
     let tell: @Sendable (String) -> Void
     private let clusters = Mutex<[String: ClusterConnection]>([:])
@@ -33,11 +35,13 @@ final class Composition: Sendable {
         source: SourceIdentity,
         confirmTimeout: Duration? = nil,
         locks: TargetLocks = TargetLocks(),
+        onAnswer: (@Sendable (APIResponse, Step.Request, ResourceAddress) -> Void)? = nil,
         tell: @escaping @Sendable (String) -> Void = { _ in }
     ) {
         inventories = ClusterInventories(source: source)
         self.confirmTimeout = confirmTimeout
         self.locks = locks
+        self.onAnswer = onAnswer
         self.tell = tell
         var pool = HostPoolOptions()
         pool.identityFile = options.identity
@@ -77,7 +81,7 @@ final class Composition: Sendable {
     private func observe(_ host: ResourceModel.Host) async -> TargetObservation {
         let sections = HostKinds.probe.map { HostSection(name: $0.name, script: $0.script) }
         // First, so that what the others say is what came of an undo that is over.
-        let all = [HostPool.undoSection, hosts.holdSection] + sections
+        let all = [HostPool.undoSection, hosts.holdSection, HostPool.pauseSection] + sections
         do throws(HostFailure) {
             var answer = try await hosts.probe(HostLogin(host), sections: all)
             var notes = answer.notes
@@ -93,7 +97,9 @@ final class Composition: Sendable {
                 locks.saw(HostPool.mark(in: answer), of: host.name)
             }
             let facts = answer.sections.mapValues { SectionOutput(status: $0.status, output: $0.output, errorOutput: $0.errorOutput) }
-            return .observed(TargetFacts(identity: Self.identity(answer), facts: .host(facts), notes: notes))
+            var found = TargetFacts(identity: Self.identity(answer), facts: .host(facts), notes: notes)
+            if let reason = hosts.pauseReason(in: answer) { found.pauses = [Pause(.target(host.name), reason: reason, origin: .host)] }
+            return .observed(found)
         } catch {
             return .failed(error.problem(at: host.name))
         }
@@ -153,8 +159,15 @@ final class Composition: Sendable {
     }
 
     /// The same, with everything written down: in the journal before it starts, and in the inventories before and after.
-    func collaborators(recording record: ApplyRecord, desired: DesiredState, brake: Brake) -> ApplyCollaborators {
-        var collaborators = inventory.recording(applyCollaborators, in: record)
+    func collaborators(
+        recording record: ApplyRecord,
+        desired: DesiredState,
+        brake: Brake,
+        adjust: (inout ApplyCollaborators) -> Void = { _ in }
+    ) -> ApplyCollaborators {
+        var own = applyCollaborators
+        adjust(&own)
+        var collaborators = inventory.recording(own, in: record)
         let base = collaborators
         collaborators.prepare = { target, actions in
             if let problem = await base.prepare(target, actions) { return problem }
@@ -206,7 +219,10 @@ final class Composition: Sendable {
                     request,
                     for: address,
                     send: { (request) throws(APIFailure) in try await connection.send(request) },
-                    onSuccess: { inventories.note(ClusterKinds.made($0), at: address) }
+                    onSuccess: {
+                        inventories.note(ClusterKinds.made($0), at: address)
+                        onAnswer?($0, request, address)
+                    }
                 )
             } catch {
                 var problem = error.problem(at: cluster.name)

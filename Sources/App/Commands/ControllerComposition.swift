@@ -4,6 +4,8 @@ import DriftDetection
 import Foundation
 import HostKinds
 import Hosts
+import Kubernetes
+import KubernetesAPI
 import Logging
 import Planning
 import Reconciling
@@ -24,6 +26,8 @@ final class ControllerComposition: Sendable {
     private let caller = Caller.current(environment: ProcessInfo.processInfo.environment)
     private let log: Logger
     private let shared = Mutex(Shared())
+    private let clusters: Clusters
+    let brake: Brake
 
     private struct Shared {
         /// The lock of the data directory, and how many passes need it.
@@ -42,11 +46,15 @@ final class ControllerComposition: Sendable {
         directory = try DataDirectory(creating: try options.dataDirectory.requiredPath())
         // A repair takes milliseconds; waiting for the disk before and after each would double that.
         journal = try Journal.open(in: directory, durability: .process)
+        brake = Brake(dataDirectory: directory.path)
+        let clusters = Clusters()
+        self.clusters = clusters
         composition = Composition(
             options: options,
             source: SourceIdentity(of: configuration.source.url),
             confirmTimeout: configuration.limits.confirmTimeout,
-            locks: TargetLocks(command: "plumb run", patience: .zero)
+            locks: TargetLocks(command: "plumb run", patience: .zero),
+            onAnswer: { answer, request, address in clusters.take(answer, to: request, of: address) }
         ) { log.info("\($0)") }
         try await sayWhatWasInterrupted()
     }
@@ -59,9 +67,20 @@ final class ControllerComposition: Sendable {
             observe: { target, resources in
                 let observation = await self.composition.observe(target, resources)
                 await self.noteSeen(target)
+                if case .cluster(let cluster) = target { self.clusters[cluster].learn(observation, of: resources) }
                 return observation
             },
-            observePart: { target, resources in await self.composition.observe(target, resources) },
+            observePart: { target, resources in
+                switch target {
+                case .host: return .observed(await self.composition.observe(target, resources))
+                case .cluster(let cluster): return self.clusters[cluster].look(resources)
+                }
+            },
+            pauses: {
+                do throws(StoreFailure) { return .success(try self.brake.pauses()) } catch { return .failure(PausesUnknown(error.message)) }
+            },
+            forget: { target in if case .cluster(let cluster) = target { self.clusters[cluster].forget() } },
+            remember: { await self.remember($0) },
             undoObstacle: { await self.composition.undoObstacle(at: $0) },
             follow: { target, resources, tell in await self.follow(target, resources, tell) },
             apply: { plan, desired, isInterrupted, report in await self.apply(plan, desired, isInterrupted, report) },
@@ -194,11 +213,12 @@ final class ControllerComposition: Sendable {
         }
         defer { giveLock() }
         do throws(StoreFailure) { try await record.begin(plan) } catch { return refuse(error.message) }
+        let collaborators = composition.collaborators(recording: record, desired: desired, brake: brake) { self.shorten(&$0, desired) }
         let summary = await Applying.apply(
             plan,
             desired: desired,
             kinds: Source.kinds,
-            collaborators: composition.collaborators(recording: record, desired: desired),
+            collaborators: collaborators,
             options: ApplyOptions(concurrency: 1, isInterrupted: isInterrupted),
             report: report
         )
@@ -210,6 +230,80 @@ final class ControllerComposition: Sendable {
     // MARK: Events
 
     private func follow(_ target: Target, _ resources: [DesiredResource], _ tell: @escaping @Sendable (TargetEvent) -> Void) async {
-        while !Task.isCancelled { try? await Task.sleep(for: .seconds(3600)) }
+        switch target {
+        case .host(let host): await composition.follow(host, resources, tell)
+        case .cluster(let cluster):
+            do throws(APIFailure) {
+                await clusters[cluster].follow(try composition.connection(to: cluster), resources, tell)
+            } catch {
+                tell(.lost(error.message))
+            }
+        }
+    }
+
+    /// Takes out of a change of objects what the watches make needless: a Lease that nobody holds is not taken, and the server's answer to a change is
+    /// what is there now.
+    ///
+    /// Who applies by hand takes the Lease; what little can happen between looking at it and writing is what two `kubectl apply` do to each other.
+    private func shorten(_ collaborators: inout ApplyCollaborators, _ desired: DesiredState) {
+        guard case .cluster(let cluster)? = desired.targets.first else { return }
+        let following = clusters[cluster]
+        following.begin(desired.resources)
+        let base = collaborators
+        let own = "\(caller.user)@\(caller.host)/\(caller.process.pid)/"
+        collaborators.prepare = { target, actions in
+            // What is made or deleted takes more than one request.
+            guard actions.allSatisfy({ $0.operation == .update && !$0.isUndeclared }) else { return await base.prepare(target, actions) }
+            switch following.otherHolder(than: own) {
+            case .free: return nil
+            // It says who has it.
+            case .held, .unknown: return await base.prepare(target, actions)
+            }
+        }
+        collaborators.observeAgain = { target, resources, actions in
+            if let answered = following.answers(for: resources) { return answered }
+            if let observeAgain = base.observeAgain { return await observeAgain(target, resources, actions) }
+            return await base.observe(target, resources)
+        }
+    }
+
+    /// What is known of the clusters, by their names.
+    private final class Clusters: Sendable {
+        private let all = Mutex<[String: ClusterFollowing]>([:])
+
+        subscript(cluster: Cluster) -> ClusterFollowing {
+            all.withLock { all in
+                if let known = all[cluster.name], known.cluster == cluster { return known }
+                let new = ClusterFollowing(cluster)
+                all[cluster.name] = new
+                return new
+            }
+        }
+
+        func take(_ answer: APIResponse, to request: Step.Request, of address: ResourceAddress) {
+            all.withLock { $0[address.target] }?.take(answer, to: request, of: address)
+        }
+    }
+
+    // MARK: What outlives the process
+
+    private var memoryPath: String { "\(directory.path)/controller.json" }
+
+    func recall() -> ControllerMemory {
+        guard let data = FileManager.default.contents(atPath: memoryPath) else { return ControllerMemory() }
+        do { return try JSONDecoder().decode(ControllerMemory.self, from: data) } catch {
+            log.warning("what an earlier controller has left in \(memoryPath) can't be read, and is begun anew")
+            return ControllerMemory()
+        }
+    }
+
+    private func remember(_ memory: ControllerMemory) async {
+        do {
+            let encoder = JSONEncoder()
+            encoder.outputFormatting = [.sortedKeys]
+            try encoder.encode(memory).write(to: URL(fileURLWithPath: memoryPath), options: .atomic)
+        } catch {
+            log.warning("what should outlive this process can't be written to \(memoryPath): \(error)")
+        }
     }
 }

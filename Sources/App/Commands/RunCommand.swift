@@ -31,8 +31,7 @@ struct RunCommand: AsyncParsableCommand {
             terminal.write("\(Escaping.shown(config)): the configuration is good\n")
             return
         }
-        var log = Logger(label: "plumb") { _ in StreamLogHandler.standardError(label: "plumb") }
-        log.logLevel = configuration.log.level.level
+        let log = Logger(label: "plumb") { _ in LineLogHandler(configuration.log) }
         let options = try configuration.options()
         let metrics = Metrics()
         let world: ControllerComposition
@@ -44,7 +43,8 @@ struct RunCommand: AsyncParsableCommand {
             collaborators: world.collaborators,
             metrics: metrics,
             log: log,
-            version: PlumbCommand.version
+            version: PlumbCommand.version,
+            memory: world.recall()
         )
         let running = Task { await controller.run() }
         let signals = StopSignals(log: log) {
@@ -91,17 +91,6 @@ extension Configuration {
         add("timeout", "\(limits.timeout.components.seconds)s")
         add("max-deletes", "\(limits.maxDeletes)")
         return try SharedOptions.parse(arguments)
-    }
-}
-
-extension Configuration.Log.Level {
-    fileprivate var level: Logger.Level {
-        switch self {
-        case .debug: .debug
-        case .info: .info
-        case .warning: .warning
-        case .error: .error
-        }
     }
 }
 

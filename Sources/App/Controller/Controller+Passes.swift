@@ -13,11 +13,22 @@ extension Controller {
     func carryOut(_ work: WorkQueue.Work) async {
         guard let revision, let state = targets[work.target] else { return finish(work, answered: true) }
         let began = ContinuousClock.now
-        let desired = slice(of: revision, state, work.scope)
+        var desired = slice(of: revision, state, work.scope)
         let observation: TargetObservation
         switch work.scope {
         case .whole: observation = await collaborators.observe(state.target, desired.resources)
-        case .parts: observation = await collaborators.observePart(state.target, desired.resources)
+        case .parts:
+            switch await collaborators.observePart(state.target, desired.resources) {
+            case .observed(let all): observation = all
+            case .judged(let some, let addresses):
+                observation = some
+                desired.resources.removeAll { !addresses.contains($0.address) }
+                if desired.resources.isEmpty { return finish(work, answered: true) }
+            case .needsWhole(let why):
+                finish(work, answered: true)
+                log.debug("has to be looked at as a whole: \(why)", metadata: ["target": "\(work.target)"])
+                return request(work.target, .whole, because: "event")
+            }
         }
 
         var pass = Pass(
@@ -30,15 +41,16 @@ extension Controller {
             maxDeletes: configuration.limits.maxDeletes
         )
         pass.held = work.scope == .whole ? collaborators.held() : []
+        if case .success(let pauses) = collaborators.pauses() { pass.pauses = pauses }
         let observed = ObservedState(targets: [work.target: observation])
         let drift = pass.drift(desired, observed: observed)
         var plan = pass.plan(drift)
         if plan.actions.contains(where: { $0.risk == .disconnecting }), let obstacle = await collaborators.undoObstacle(state.target) {
             plan = pass.plan(drift, undoObstacles: [work.target: obstacle])
         }
-        let withheld = withhold(&plan, drift)
-
-        let report = PassReport(plan: plan, drift: drift, withheld: withheld)
+        let found = plan.actions
+        plan = plan.withholding(verdicts(on: plan, drift, work))
+        let report = PassReport(plan: plan, drift: drift, found: found)
         if !plan.actions.isEmpty, plan.refusal == nil, leads {
             changing.insert(work.target)
             report.summary = await apply(plan, desired, into: report)
@@ -86,29 +98,37 @@ extension Controller {
         return Selection(parts.sorted().map { AddressGlob($0.description) })
     }
 
-    /// Takes out of a plan what is not done by itself.
-    ///
-    /// - Returns: what was taken out, with the reason.
-    private func withhold(_ plan: inout Plan, _ drift: Drift) -> [ResourceAddress: ControllerStatus.Open] {
+    /// What of a plan is not done by itself, or not yet, and why.
+    private func verdicts(on plan: Plan, _ drift: Drift, _ work: WorkQueue.Work) -> [ResourceAddress: Withheld] {
         let byAddress = Dictionary(drift.resources.map { ($0.address, $0) }) { first, _ in first }
-        var withheld: [ResourceAddress: ControllerStatus.Open] = [:]
+        let (now, moment) = (now, moment)
+        var verdicts: [ResourceAddress: Withheld] = [:]
+
+        var looked: ((ResourceAddress) -> Bool)?
+        if case .parts(let parts) = work.scope {
+            let globs = parts.map { AddressGlob($0.description) }
+            looked = { address in globs.contains { $0.matches(address) } }
+        }
+        for (address, until) in settling.look(at: work.target, parts: looked, found: plan.actions, now: now) {
+            verdicts[address] = Settling.withheld(until: until, now: now)
+            request(work.target, .parts([address]), because: "settles", after: until - now)
+        }
+        for resource in drift.resources where resource.standing == .inSync { fights.noteInSync(resource.address, at: moment) }
+        for action in plan.actions {
+            guard case .contested(let until, let message) = fights.verdict(action.address, at: moment) else { continue }
+            verdicts[action.address] = Withheld(.contested, message)
+            request(work.target, .parts([action.address]), because: "one more try", after: until - moment)
+        }
         for action in plan.actions {
             let origins = byAddress[action.address]?.origins ?? []
-            guard configuration.policy.mode(of: action.address, kind: action.kind, origins: origins) == .report else { continue }
-            withheld[action.address] = .init(
-                address: action.address.description,
-                status: "drift",
-                message: "\(action.words); reported only, as the policy says"
-            )
-        }
-        if let limit = configuration.limits.maxFailures, failuresAtRevision > limit {
-            for action in plan.actions where withheld[action.address] == nil {
-                let message = "\(action.words); not changed, since \(failuresAtRevision) changes of this revision have failed (limits.maxFailures)"
-                withheld[action.address] = .init(address: action.address.description, status: ProblemStatus.blocked.rawValue, message: message)
+            if configuration.policy.mode(of: action.address, kind: action.kind, origins: origins) == .report {
+                verdicts[action.address] = Withheld(nil, "reported only, as the policy says")
+            } else if let limit = configuration.limits.maxFailures, failuresAtRevision > limit {
+                let message = "not changed: \(failuresAtRevision) changes of this revision have failed, more than limits.maxFailures"
+                verdicts[action.address] = Withheld(.blocked, message)
             }
         }
-        plan.actions.removeAll { withheld[$0.address] != nil || !$0.dependsOn.allSatisfy { withheld[$0] == nil } }
-        return withheld
+        return verdicts
     }
 
     private func apply(_ plan: Plan, _ desired: DesiredState, into report: PassReport) async -> ApplySummary {
@@ -159,6 +179,10 @@ extension Controller {
                 state.inSyncAt = (revision.label, Date())
             }
         }
+        for action in report.succeeded {
+            fights.noteRepaired(action.address, fields: action.fields.map(\.path), by: action.opponent, at: moment)
+        }
+        if !answered { settling.lost(work.target) }
         let changed = report.summary?.succeeded ?? 0
         let failed = (report.summary?.failed ?? 0) + (report.summary?.rolledBack ?? 0)
         failuresAtRevision += failed
@@ -174,6 +198,7 @@ extension Controller {
         if case .observed = observation { startFollowing(work.target) }
         if before?.observedAt != state.observedAt || before?.unsettled != state.unsettled { wakeDependents(of: work.target) }
         tell(work, state, before, report, seconds: seconds)
+        remember()
         answerWaiters()
     }
 
@@ -271,19 +296,25 @@ extension TargetState {
 final class PassReport: Sendable {
     let plan: Plan
     let drift: Drift
-    /// What is not done by itself, with the reason.
-    let withheld: [ResourceAddress: ControllerStatus.Open]
+    /// All that differs and could be changed, done by itself or not.
+    let found: [Action]
     private let state = Mutex<(summary: ApplySummary?, endings: [ResourceAddress: ApplyEvent])>((nil, [:]))
 
-    init(plan: Plan, drift: Drift, withheld: [ResourceAddress: ControllerStatus.Open]) {
+    init(plan: Plan, drift: Drift, found: [Action]) {
         self.plan = plan
         self.drift = drift
-        self.withheld = withheld
+        self.found = found
     }
 
     var summary: ApplySummary? {
         get { state.withLock { $0.summary } }
         set { state.withLock { $0.summary = newValue } }
+    }
+
+    /// What was changed.
+    var succeeded: [Action] {
+        let endings = state.withLock { $0.endings }
+        return found.filter { if case .succeeded? = endings[$0.address] { true } else { false } }
     }
 
     func note(_ event: ApplyEvent, of address: ResourceAddress) { state.withLock { $0.endings[address] = event } }
@@ -294,19 +325,21 @@ final class PassReport: Sendable {
         for problem in plan.problems {
             items[problem.address] = .init(address: problem.address?.description, status: problem.status.rawValue, message: problem.message)
         }
-        for (address, item) in withheld { items[address] = item }
         let endings = state.withLock { $0.endings }
-        for action in plan.actions {
+        let notes = Dictionary(
+            plan.notes.compactMap { note -> (String, String)? in
+                note.firstIndex(of: " ").map { (String(note[..<$0].dropLast()), String(note[note.index(after: $0)...])) }
+            }
+        ) { first, _ in first }
+        for action in found where items[action.address] == nil {
+            var message = action.words
             switch endings[action.address]?.ending {
             case (_, "succeeded", _)?: continue
-            case (_, let outcome, let message)?:
-                items[action.address] = .init(
-                    address: action.address.description,
-                    status: "drift",
-                    message: "\(action.words); \(outcome): \(message)"
-                )
-            case nil: items[action.address] = .init(address: action.address.description, status: "drift", message: action.words)
+            case (_, let outcome, let why)?: message += "; \(outcome): \(why)"
+            // Withheld without being a problem: the plan has a note of it.
+            case nil: message += notes[action.address.description].map { "; \($0)" } ?? ""
             }
+            items[action.address] = .init(address: action.address.description, status: "drift", message: message)
         }
         return items
     }

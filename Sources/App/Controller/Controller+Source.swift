@@ -95,6 +95,8 @@ extension Controller {
         let observed = Set(new.desired.resourcesByTarget().map(\.0.name))
         for name in targets.keys where !observed.contains(name) { forget(name) }
         queue.keep(only: observed)
+        settling.keep(only: observed)
+        fights.keep(only: observed)
         for target in new.desired.targets where observed.contains(target.name) {
             var state = targets[target.name] ?? TargetState(target: target)
             let declared = resources[target.name] ?? []
@@ -105,6 +107,7 @@ extension Controller {
                 state.following = nil
                 state.isFollowed = false
             }
+            collaborators.forget(target)
             state.target = target
             state.resources = declared
             state.unsettled = []
@@ -116,6 +119,7 @@ extension Controller {
                 if case .host = target { startFollowing(target.name) }
             }
         }
+        remember()
         answerWaiters()
     }
 

@@ -35,7 +35,14 @@ package actor Controller {
     private var sourceSignal: CheckedContinuation<Void, Never>?
     private var sourceTimer: Task<Void, Never>?
 
+    // What is not done by itself, or not yet.
+    var settling = Settling()
+    var fights: Fights
+    private var remembered: ControllerMemory
+    private var pauses: [Pause] = []
+
     private var isLeading: Bool
+    private let mayLead: @Sendable () -> Bool
     /// Read before every change, from wherever it is made.
     private let mayAct: Mutex<Bool>
     private var alarm: (due: Duration, task: Task<Void, Never>)?
@@ -62,7 +69,9 @@ package actor Controller {
         metrics: Metrics,
         log: Logger,
         version: String,
-        isLeading: Bool = true
+        memory: ControllerMemory = ControllerMemory(),
+        isLeading: Bool = true,
+        mayLead: @escaping @Sendable () -> Bool = { true }
     ) {
         self.configuration = configuration
         self.collaborators = collaborators
@@ -70,6 +79,14 @@ package actor Controller {
         self.log = log
         self.version = version
         self.isLeading = isLeading
+        self.mayLead = mayLead
+        remembered = memory
+        fights = memory.fights
+        fights.limits = Fights.Limits(
+            reverts: configuration.fights.reverts,
+            window: configuration.fights.within,
+            longestBackoff: configuration.fights.maximumBackoff
+        )
         mayAct = Mutex(isLeading)
         queue = WorkQueue(healthy: configuration.limits.concurrency, suspect: max(4, configuration.limits.concurrency / 2))
     }
@@ -142,7 +159,45 @@ package actor Controller {
     var leads: Bool { isLeading && !isStopping }
 
     /// Whether a change may still be started; asked from any thread before each.
-    nonisolated var isAllowedToAct: Bool { mayAct.withLock { $0 } }
+    nonisolated var isAllowedToAct: Bool { mayAct.withLock { $0 } && mayLead() }
+
+    /// Time of day, as the engine takes it.
+    var moment: Moment { Moment(milliseconds: Int64(Date().timeIntervalSince1970 * 1000)) }
+
+    // MARK: The brake
+
+    /// What is paused has changed, or may have: what it is about is looked at again.
+    ///
+    /// - Parameter resumed: What is to be tried again at once, also where it was fought over.
+    package func pausesChanged(resumed: [Pause.Scope] = []) {
+        for scope in resumed { fights.forget(scope) }
+        guard case .success(let now) = collaborators.pauses() else { return }
+        let changed =
+            pauses.filter { !now.contains($0) } + now.filter { !pauses.contains($0) } + resumed.map { Pause($0, reason: "", origin: .command) }
+        pauses = now
+        guard !changed.isEmpty else { return }
+        for pause in changed where now.contains(pause) { log.info("paused: \(pause.words)") }
+        for (name, state) in targets {
+            guard state.resources.contains(where: { resource in changed.contains { $0.covers(resource.address) } }) || !state.open.isEmpty else {
+                continue
+            }
+            request(name, .whole, because: "pause or resume")
+        }
+    }
+
+    /// Keeps what has to outlive the process, where it has changed.
+    func remember() {
+        var memory = remembered
+        memory.fights = fights
+        if let revision {
+            memory.commit = revision.commit
+            memory.hadSpecs = !revision.desired.resources.isEmpty
+        }
+        guard memory != remembered else { return }
+        remembered = memory
+        let keep = collaborators.remember
+        Task { await keep(memory) }
+    }
 
     // MARK: Work
 

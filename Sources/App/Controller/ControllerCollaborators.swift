@@ -1,5 +1,6 @@
 package import Applying
 package import Planning
+package import Reconciling
 package import ResourceModel
 
 /// A revision of the specs that is good: read, checked, allowed.
@@ -43,6 +44,37 @@ package enum TargetEvent: Sendable {
     case restarted(String)
 }
 
+/// What a look at a part of a target has shown.
+package enum PartObservation: Sendable {
+    /// - Parameter judged: What was seen; of the others something newer was seen before.
+    case judged(TargetObservation, Set<ResourceAddress>)
+    /// All that was asked for was seen.
+    case observed(TargetObservation)
+    /// Only a look at everything can tell, and why.
+    case needsWhole(String)
+}
+
+package struct PausesUnknown: Error, Sendable {
+    package var message: String
+
+    package init(_ message: String) { self.message = message }
+}
+
+/// What outlives the process: another one goes on with it.
+package struct ControllerMemory: Sendable, Codable, Equatable {
+    /// The last revision that was good.
+    package var commit: String?
+    /// Whether it had specs: then an empty one is most likely a mistake.
+    package var hadSpecs: Bool
+    package var fights: Fights
+
+    package init(commit: String? = nil, hadSpecs: Bool = false, fights: Fights = Fights()) {
+        self.commit = commit
+        self.hadSpecs = hadSpecs
+        self.fights = fights
+    }
+}
+
 /// What the controller needs of the world; given by `plumb run`.
 package struct ControllerCollaborators: Sendable {
     /// Asks the source.
@@ -53,10 +85,16 @@ package struct ControllerCollaborators: Sendable {
     /// Looks at a target from scratch, with all resources declared there.
     package var observe: @Sendable (Target, [DesiredResource]) async -> TargetObservation
     /// Looks at a part of a target: what an event was about, and what that depends on.
-    package var observePart: @Sendable (Target, [DesiredResource]) async -> TargetObservation
+    package var observePart: @Sendable (Target, [DesiredResource]) async -> PartObservation
+    /// What people have paused at this time; a failure: it can't be known, and nothing is changed.
+    package var pauses: @Sendable () -> Result<[Pause], PausesUnknown>
     package var undoObstacle: @Sendable (Target) async -> String?
     /// Says what happens at a target until it is cancelled; reconnects by itself.
     package var follow: @Sendable (Target, [DesiredResource], @escaping @Sendable (TargetEvent) -> Void) async -> Void
+    /// What a target can't tell about by itself was decided anew with other specs.
+    package var forget: @Sendable (Target) -> Void
+    /// Keeps what has to outlive the process.
+    package var remember: @Sendable (ControllerMemory) async -> Void
     /// Carries out a plan of one target, written down and with the target kept from others.
     package var apply:
         @Sendable (Plan, DesiredState, _ isInterrupted: @escaping @Sendable () -> Bool, @escaping @Sendable (ApplyEvent) -> Void) async ->
@@ -68,7 +106,10 @@ package struct ControllerCollaborators: Sendable {
     package init(
         fetch: @escaping @Sendable (_ known: Revision?, _ expecting: String?) async -> Fetched,
         observe: @escaping @Sendable (Target, [DesiredResource]) async -> TargetObservation,
-        observePart: @escaping @Sendable (Target, [DesiredResource]) async -> TargetObservation,
+        observePart: @escaping @Sendable (Target, [DesiredResource]) async -> PartObservation,
+        pauses: @escaping @Sendable () -> Result<[Pause], PausesUnknown> = { .success([]) },
+        forget: @escaping @Sendable (Target) -> Void = { _ in },
+        remember: @escaping @Sendable (ControllerMemory) async -> Void = { _ in },
         undoObstacle: @escaping @Sendable (Target) async -> String? = { _ in nil },
         follow: @escaping @Sendable (Target, [DesiredResource], @escaping @Sendable (TargetEvent) -> Void) async -> Void,
         apply:
@@ -81,6 +122,9 @@ package struct ControllerCollaborators: Sendable {
         self.fetch = fetch
         self.observe = observe
         self.observePart = observePart
+        self.pauses = pauses
+        self.forget = forget
+        self.remember = remember
         self.undoObstacle = undoObstacle
         self.follow = follow
         self.apply = apply

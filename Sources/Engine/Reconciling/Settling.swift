@@ -32,14 +32,14 @@ package struct Settling: Sendable {
     ///   - parts: What was looked at; nil: all of the target. What of it has no action is as declared, or gone.
     package mutating func look(
         at target: String,
-        parts: Set<ResourceAddress>? = nil,
+        parts: ((ResourceAddress) -> Bool)? = nil,
         found actions: [Action],
         now: Duration
     ) -> [ResourceAddress: Duration] {
         let here = actions.filter { $0.address.target == target && $0.settle > .zero }
         let differing = Set(here.map(\.address))
         sightings = sightings.filter { address, _ in
-            address.target != target || differing.contains(address) || !(parts?.contains(address) ?? true)
+            address.target != target || differing.contains(address) || !(parts?(address) ?? true)
         }
         var waiting: [ResourceAddress: Duration] = [:]
         for action in here {
