@@ -67,7 +67,7 @@ struct FightsTests {
     @Test func whatHoldsIsForgotten() {
         for isSeen in [true, false] {
             var fights = Fights()
-            let last = fight(&fights, from: noon, for: .seconds(70)).last ?? noon
+            let last = fight(&fights, from: noon, for: .seconds(66)).last ?? noon
             // Nothing happens after the last try; it may be looked at, or no event may ever tell of it.
             if isSeen { for minute in 1...11 { fights.noteInSync(address, at: last + .seconds(60 * minute)) } }
             #expect(fights.count == (isSeen ? 0 : 1))

@@ -84,12 +84,13 @@ struct WithholdingTests {
     @Test(arguments: 0..<200) func losesNothing(seed: Int) {
         var random = Seeded(UInt64(seed))
         let names = (0..<Int.random(in: 1...12, using: &random)).map { "\(["a", "b"][$0 % 2])/S/\($0)" }
-        let actions = names.enumerated().map { index, name in
-            action(
-                name,
-                dependsOn: names.prefix(index).filter { _ in Int.random(in: 0..<4, using: &random) == 0 },
-                prunePhase: Int.random(in: 0..<4, using: &random) == 0 ? Int.random(in: 101...103, using: &random) : nil
-            )
+        // What is declared depends on what is declared; what goes, on what goes before it at the same target.
+        var actions: [Action] = []
+        for (index, name) in names.enumerated() {
+            let phase = index < names.count * 2 / 3 ? nil : 101 + index
+            let earlier = actions.filter { $0.isUndeclared == (phase != nil) && (phase == nil || $0.address.target == name.prefix(1)) }
+            let dependsOn = earlier.filter { _ in Int.random(in: 0..<4, using: &random) == 0 }.map(\.address.description)
+            actions.append(action(name, dependsOn: dependsOn, prunePhase: phase))
         }
         let found = Plan(planID: "id", revision: nil, source: "state", actions: actions)
         var verdicts: [ResourceAddress: Withheld] = [:]
