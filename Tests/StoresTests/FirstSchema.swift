@@ -32,3 +32,30 @@ func makeFirstSchema(at path: String) throws {
     }
     try database.close()
 }
+
+/// The same as the second released version left it, with a setting that is held.
+func makeSecondSchema(at path: String) throws {
+    try makeFirstSchema(at: path)
+    let database = try DatabaseQueue(path: path)
+    try database.writeWithoutTransaction { database in
+        try database.execute(
+            sql: """
+                CREATE TABLE identity (
+                    id INTEGER PRIMARY KEY AUTOINCREMENT, target TEXT NOT NULL, kind TEXT NOT NULL, value TEXT NOT NULL, hostKey TEXT,
+                    firstSeen TEXT NOT NULL, lastSeen TEXT NOT NULL, acceptedBy TEXT, ended TEXT
+                );
+                CREATE UNIQUE INDEX identity_known ON identity (target) WHERE ended IS NULL;
+                CREATE TABLE held (
+                    identity INTEGER NOT NULL REFERENCES identity (id) ON DELETE CASCADE, address TEXT NOT NULL, kind TEXT NOT NULL,
+                    handler TEXT NOT NULL, fields TEXT NOT NULL, firstApplied TEXT NOT NULL, lastApplied TEXT NOT NULL,
+                    run INTEGER REFERENCES run (id) ON DELETE SET NULL, PRIMARY KEY (identity, address)
+                ) WITHOUT ROWID;
+                INSERT INTO identity VALUES (1, 'pi-1', 'host', '11', 'SHA256:x', '2026-08-01 12:00:00.000', '2026-08-01 12:00:00.000', NULL, NULL);
+                INSERT INTO held VALUES (1, 'pi-1/NetworkInterface/wlan0', 'NetworkInterface', 'NetworkInterface',
+                    '[{"applied":1400,"before":1500,"path":"mtu"}]', '2026-08-01 12:00:00.000', '2026-08-01 12:00:00.000', 7);
+                PRAGMA user_version = 2;
+                """
+        )
+    }
+    try database.close()
+}

@@ -197,7 +197,8 @@ extension PauseRecord.Scope {
         case (_, .all): false
         case (.host(let name), .host(let other)): name == other
         case (.host(let name), .addresses(let glob)): glob == name || glob.hasPrefix("\(name)/")
-        case (.addresses(let glob), .host(let name)): glob == name
+        case (.addresses(let glob), .host(let name)):
+            glob == name || AddressGlob(glob).matches(ResourceAddress(target: name, resource: ""))
         case (.addresses(let glob), .addresses(let other)):
             glob == other || AddressGlob(glob).includes(ResourceAddress(other)) || other == "\(glob)/*"
         }

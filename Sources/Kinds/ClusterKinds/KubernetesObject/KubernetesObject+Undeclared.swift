@@ -10,9 +10,10 @@ extension KubernetesObject {
         let kinds = ServedKinds(facts: objects, declared: [])
         for owned in owned {
             guard let object = Declared(owned: owned.address.resource, at: owned.address.target), let observed = objects[object.key],
-                let drift = undeclared(owned, object, observed, kinds)?.held(byAnnotationOf: observed.live)
+                var drift = undeclared(owned, object, observed, kinds)
             else { continue }
-            drifts.append((object, drift))
+            drift.isUndeclared = true
+            drifts.append((object, drift.held(byAnnotationOf: observed.live)))
         }
         // What is in a namespace, or of a definition's kind, goes before it, so that its own end is seen.
         for index in drifts.indices where drifts[index].drift.standing == .surplus {
