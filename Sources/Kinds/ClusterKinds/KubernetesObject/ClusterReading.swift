@@ -12,7 +12,7 @@ struct ClusterReading: Sendable {
     /// Requests under way at the same time.
     private static let width = 8
     /// From how many objects of one kind in one namespace on a list is asked for.
-    private static let listThreshold = 3
+    static let listThreshold = 3
     static let pageSize = 500
 
     init(cluster: String, resources: [DesiredResource], inventory: InventoryScope = .none, send: @escaping APISender) {
