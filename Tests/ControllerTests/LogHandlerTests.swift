@@ -17,7 +17,7 @@ import Values
         log.format = format
         log.level = level
         var logger = Logger(label: "plumb") { _ in
-            LineLogHandler(log, now: { timespec(tv_sec: 1_796_040_000, tv_nsec: 123_456_789) }) { line in lines.lines.withLock { $0.append(line) } }
+            LineLogHandler(log, now: { .seconds(1_796_040_000) + .milliseconds(123) }) { line in lines.lines.withLock { $0.append(line) } }
         }
         body(&logger)
         return lines.lines.withLock { $0 }

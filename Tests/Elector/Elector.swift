@@ -48,7 +48,7 @@ struct Elector {
 }
 
 private func say(_ text: String) {
-    var time = timespec()
+    var time = timespec(tv_sec: 0, tv_nsec: 0)
     clock_gettime(CLOCK_MONOTONIC, &time)
     let line = Array("\(time.tv_sec * 1000 + time.tv_nsec / 1_000_000) \(text)\n".utf8)
     _ = line.withUnsafeBytes { write(1, $0.baseAddress, $0.count) }

@@ -31,7 +31,7 @@ struct SettlingTests {
     @Test func beginsAnewWhereItVanishedOrChangedOrNobodyLooked() {
         let chain = action("a/S/1", "x")
         for interrupt in [
-            { $0.look(at: "a", found: [], now: .seconds(30)) }, { $0.look(at: "a", parts: [chain.address], found: [], now: .seconds(30)) },
+            { $0.look(at: "a", found: [], now: .seconds(30)) }, { $0.look(at: "a", parts: { $0 == chain.address }, found: [], now: .seconds(30)) },
             { settling in
                 settling.lost("a")
                 return [:]
@@ -51,7 +51,7 @@ struct SettlingTests {
         var settling = Settling()
         let chain = action("a/S/1", "x")
         _ = settling.look(at: "a", found: [chain], now: .zero)
-        _ = settling.look(at: "a", parts: [World.address("a/S/2")], found: [], now: .seconds(30))
+        _ = settling.look(at: "a", parts: { $0 == World.address("a/S/2") }, found: [], now: .seconds(30))
         _ = settling.look(at: "b", found: [], now: .seconds(30))
         #expect(settling.look(at: "a", found: [chain], now: .seconds(60)) == [:])
         settling.keep(only: ["b"])

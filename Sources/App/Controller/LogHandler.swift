@@ -15,17 +15,17 @@ package struct LineLogHandler: LogHandler {
     package var metadataProvider: Logger.MetadataProvider?
     package var logLevel: Logger.Level
     private let format: Configuration.Log.Format
-    private let now: @Sendable () -> timespec
+    private let now: @Sendable () -> Duration
     private let write: @Sendable (String) -> Void
 
     private static let longest = 16 << 10
 
     /// - Parameters:
-    ///   - now: The time of day.
+    ///   - now: The time of day, since 1970.
     ///   - write: Is given a whole line with its end.
     package init(
         _ log: Configuration.Log,
-        now: @escaping @Sendable () -> timespec = Self.timeOfDay,
+        now: @escaping @Sendable () -> Duration = Self.timeOfDay,
         write: @escaping @Sendable (String) -> Void = Self.writeToStandardError
     ) {
         format = log.format
@@ -93,21 +93,17 @@ package struct LineLogHandler: LogHandler {
     private static func cut(_ line: String) -> String { line.utf8.count > longest ? "\(line.prefix(longest / 4))…" : line }
 
     /// `2026-11-30T12:00:00.123Z`
-    private static func text(_ time: timespec) -> String {
-        var seconds = time.tv_sec
+    private static func text(_ time: Duration) -> String {
+        var seconds = Int(time.components.seconds)
         var parts = tm()
         gmtime_r(&seconds, &parts)
         func two(_ number: Int32) -> String { number < 10 ? "0\(number)" : "\(number)" }
-        let milliseconds = String(1000 + time.tv_nsec / 1_000_000).dropFirst()
+        let milliseconds = String(1000 + time.components.attoseconds / 1_000_000_000_000_000).dropFirst()
         return "\(1900 + parts.tm_year)-\(two(parts.tm_mon + 1))-\(two(parts.tm_mday))T"
             + "\(two(parts.tm_hour)):\(two(parts.tm_min)):\(two(parts.tm_sec)).\(milliseconds)Z"
     }
 
-    package static let timeOfDay: @Sendable () -> timespec = {
-        var time = timespec()
-        clock_gettime(CLOCK_REALTIME, &time)
-        return time
-    }
+    package static let timeOfDay: @Sendable () -> Duration = { .milliseconds(Int64(Date().timeIntervalSince1970 * 1000)) }
 
     /// What can't be written is lost: a log that nobody takes must not stop the work.
     package static let writeToStandardError: @Sendable (String) -> Void = { line in

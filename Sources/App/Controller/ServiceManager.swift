@@ -22,7 +22,7 @@ package struct ServiceManager: Sendable {
     package func isReady(_ status: String) { send("READY=1\nSTATUS=\(Self.line(status))") }
 
     package func isReloading() {
-        var time = timespec()
+        var time = timespec(tv_sec: 0, tv_nsec: 0)
         clock_gettime(CLOCK_MONOTONIC, &time)
         send("RELOADING=1\nMONOTONIC_USEC=\(time.tv_sec * 1_000_000 + time.tv_nsec / 1000)")
     }
@@ -56,7 +56,7 @@ package struct ServiceManager: Sendable {
         let text = Array(message.utf8)
         withUnsafePointer(to: &place) { pointer in
             pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { address in
-                _ = sendto(descriptor, text, text.count, Int32(MSG_NOSIGNAL.rawValue), address, length)
+                _ = sendto(descriptor, text, text.count, Int32(MSG_NOSIGNAL), address, length)
             }
         }
     }
