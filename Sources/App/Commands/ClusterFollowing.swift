@@ -64,7 +64,7 @@ final class ClusterFollowing: Sendable {
     /// Watches all that is declared until it is cancelled.
     func follow(_ connection: ClusterConnection, _ resources: [DesiredResource], _ tell: @escaping @Sendable (TargetEvent) -> Void) async {
         let watches = state.withLock { $0.memory?.watches(for: resources) } ?? [:]
-        let open = Mutex(Set(watches.keys))
+        let open = Waiting(Set(watches.keys))
         await withTaskGroup(of: Void.self) { group in
             for (watch, objects) in watches {
                 group.addTask {
@@ -73,7 +73,7 @@ final class ClusterFollowing: Sendable {
                         let touched = self.note(objects.seen(in: event))
                         if !touched.isEmpty { tell(.touched(touched)) }
                         // With the last first list all of it is followed.
-                        if case .listed = event, open.withLock({ $0.remove(watch) != nil && $0.isEmpty }) { tell(.connected) }
+                        if case .listed = event, open.isLast(watch) { tell(.connected) }
                     }
                 }
             }
@@ -82,6 +82,15 @@ final class ClusterFollowing: Sendable {
             await group.waitForAll()
         }
         state.withLock { $0.lock = nil }
+    }
+
+    /// The watches whose first list has not come yet.
+    private final class Waiting: Sendable {
+        private let watches: Mutex<Set<ObjectWatch>>
+
+        init(_ watches: Set<ObjectWatch>) { self.watches = Mutex(watches) }
+
+        func isLast(_ watch: ObjectWatch) -> Bool { watches.withLock { $0.remove(watch) != nil && $0.isEmpty } }
     }
 
     /// - Returns: what is other than it was when it was told last.

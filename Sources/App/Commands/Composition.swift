@@ -35,8 +35,8 @@ final class Composition: Sendable {
         source: SourceIdentity,
         confirmTimeout: Duration? = nil,
         locks: TargetLocks = TargetLocks(),
-        onAnswer: (@Sendable (APIResponse, Step.Request, ResourceAddress) -> Void)? = nil,
-        tell: @escaping @Sendable (String) -> Void = { _ in }
+        tell: @escaping @Sendable (String) -> Void = { _ in },
+        onAnswer: (@Sendable (APIResponse, Step.Request, ResourceAddress) -> Void)? = nil
     ) {
         inventories = ClusterInventories(source: source)
         self.confirmTimeout = confirmTimeout

@@ -54,8 +54,9 @@ final class ControllerComposition: Sendable {
             source: SourceIdentity(of: configuration.source.url),
             confirmTimeout: configuration.limits.confirmTimeout,
             locks: TargetLocks(command: "plumb run", patience: .zero),
+            tell: { log.info("\($0)") },
             onAnswer: { answer, request, address in clusters.take(answer, to: request, of: address) }
-        ) { log.info("\($0)") }
+        )
         try await sayWhatWasInterrupted()
     }
 

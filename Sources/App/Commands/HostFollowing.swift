@@ -8,7 +8,7 @@ extension Composition {
         var sources: Set<HostEventSource> = []
         if resources.contains(where: { $0.handler == "NetworkInterface" }) { sources.insert(.links) }
         if resources.contains(where: { $0.handler == "IptablesChain" }) { sources.insert(.ruleset) }
-        func all(_ source: HostEventSource) -> ResourceAddress {
+        @Sendable func all(_ source: HostEventSource) -> ResourceAddress {
             ResourceAddress(target: host.name, resource: source == .links ? "NetworkInterface/*" : "IptablesChain/*")
         }
         let declared = Set(resources.filter { $0.handler == "NetworkInterface" }.map(\.address))

@@ -2,7 +2,7 @@ import Foundation
 package import Logging
 import Planning
 import Reconciling
-import ResourceModel
+package import ResourceModel
 import Synchronization
 
 /// Follows a source and its targets, and holds the targets to what the source declares.
@@ -176,7 +176,7 @@ package actor Controller {
             pauses.filter { !now.contains($0) } + now.filter { !pauses.contains($0) } + resumed.map { Pause($0, reason: "", origin: .command) }
         pauses = now
         guard !changed.isEmpty else { return }
-        for pause in changed where now.contains(pause) { log.info("paused: \(pause.words)") }
+        for pause in changed where now.contains(pause) { log.info("\(pause.message())", metadata: ["pause": "\(pause.scope.words)"]) }
         for (name, state) in targets {
             guard state.resources.contains(where: { resource in changed.contains { $0.covers(resource.address) } }) || !state.open.isEmpty else {
                 continue
