@@ -147,6 +147,11 @@ package struct Configuration: Sendable {
 
         package var format = Format.text
         package var level = Level.info
+
+        package init(format: Format = .text, level: Level = .info) {
+            self.format = format
+            self.level = level
+        }
     }
 
     package struct Fighting: Sendable, Hashable {
