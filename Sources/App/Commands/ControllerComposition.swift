@@ -57,6 +57,8 @@ final class ControllerComposition: Sendable {
             tell: { log.info("\($0)") },
             onAnswer: { answer, request, address in clusters.take(answer, to: request, of: address) }
         )
+        // Before anybody is met: who was there before.
+        try composition.inventory.load(from: directory.path)
         try await sayWhatWasInterrupted()
     }
 
@@ -68,7 +70,11 @@ final class ControllerComposition: Sendable {
             observe: { target, resources in
                 let observation = await self.composition.observe(target, resources)
                 await self.noteSeen(target)
-                if case .cluster(let cluster) = target { self.clusters[cluster].learn(observation, of: resources) }
+                if case .cluster(let cluster) = target {
+                    // Of one that gives no answer, or is another one now, nothing that was learnt is used.
+                    if case .failed = observation { self.clusters[cluster].forget() }
+                    self.clusters[cluster].learn(observation, of: resources)
+                }
                 return observation
             },
             observePart: { target, resources in

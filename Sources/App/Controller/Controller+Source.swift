@@ -159,6 +159,8 @@ extension Controller {
             log.debug("followed", metadata: ["target": "\(name)"])
             request(name, .whole, because: "connected")
         case .touched(let addresses):
+            // It is looked at as a whole before long, and is not to be asked more often for what goes on there.
+            if (targets[name]?.failures ?? 0) > 0 { return }
             request(name, .parts(Set(addresses)), because: "event")
         case .lost(let why):
             if targets[name]?.isFollowed == true { log.warning("no longer followed: \(why)", metadata: ["target": "\(name)"]) }
