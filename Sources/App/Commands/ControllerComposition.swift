@@ -64,6 +64,8 @@ final class ControllerComposition: Sendable {
 
     func close() async { await composition.close() }
 
+    var dataPath: String { directory.path }
+
     var collaborators: ControllerCollaborators {
         ControllerCollaborators(
             fetch: { known, expecting in await self.fetch(known, expecting) },
@@ -290,6 +292,12 @@ final class ControllerComposition: Sendable {
         func take(_ answer: APIResponse, to request: Step.Request, of address: ResourceAddress) {
             all.withLock { $0[address.target] }?.take(answer, to: request, of: address)
         }
+    }
+
+    /// The API server that replicas agree through.
+    func connection(context: String?) throws(APIFailure) -> ClusterConnection {
+        let login = ClusterLogin(kubeconfig: options.kubeconfig, context: context ?? options.context, timeout: .seconds(5))
+        return try ClusterConnection(login)
     }
 
     // MARK: What outlives the process

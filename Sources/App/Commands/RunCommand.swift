@@ -3,6 +3,8 @@ import Controller
 @preconcurrency import Dispatch
 import Foundation
 import Glibc
+import Kubernetes
+import KubernetesAPI
 import Logging
 import Reporting
 import Stores
@@ -38,26 +40,46 @@ struct RunCommand: AsyncParsableCommand {
         do throws(StoreFailure) { world = try await ControllerComposition(configuration, options: options, log: log) } catch {
             throw terminal.failed(error, "nothing was contacted")
         }
+        let election = try Self.election(configuration, world: world, terminal: terminal)
         let controller = Controller(
             configuration,
             collaborators: world.collaborators,
             metrics: metrics,
             log: log,
             version: PlumbCommand.version,
-            memory: world.recall()
+            memory: world.recall(),
+            isLeading: election == nil,
+            mayLead: { election?.isLeading ?? true }
         )
-        let running = Task { await controller.run() }
+        let service = ControllerService(configuration, controller: controller, world: world, election: election, metrics: metrics, log: log)
         let signals = StopSignals(log: log) {
-            await controller.stop()
-            running.cancel()
+            await service.stop()
         } onHangup: {
             await controller.announce(commit: nil, byWebhook: false)
         }
         log.info("started", metadata: ["version": "\(PlumbCommand.version)", "source": "\(configuration.source.url)"])
-        await running.value
-        await signals.stopped()
+        let failure = await service.run()
+        if failure == nil { await signals.stopped() }
         await world.close()
         log.info("ended")
+        if failure != nil { throw ExitCode(1) }
+    }
+
+    /// With more than one replica: who of them acts. nil: there is only this one.
+    private static func election(_ configuration: Configuration, world: ControllerComposition, terminal: Terminal) throws -> LeaderElection? {
+        guard let settings = configuration.leaderElection else { return nil }
+        let name = ProcessInfo.processInfo.hostName
+        let random = String(UInt32.random(in: .min ... .max), radix: 16)
+        do throws(APIFailure) {
+            let connection = try world.connection(context: settings.context)
+            return LeaderElection(
+                at: Lease.Place(namespace: settings.namespace, name: settings.name),
+                identity: settings.identity ?? "\(name)_\(random)"
+            ) { (request) throws(APIFailure) in try await connection.send(request) }
+        } catch {
+            terminal.writeError("error: 'leaderElection' needs an API server: \(Escaping.shown(error.message))\n")
+            throw ExitCode(1)
+        }
     }
 
     /// - Throws: exit status 1, after every mistake was printed.

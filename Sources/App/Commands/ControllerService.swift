@@ -1,0 +1,213 @@
+import Controller
+import Forge
+import Foundation
+import Glibc
+import Kubernetes
+import KubernetesAPI
+import Logging
+import ResourceModel
+import Stores
+import Values
+
+/// Everything that runs beside the controller: its servers, the brake, the election, and what systemd is told.
+struct ControllerService: Sendable {
+    private let configuration: Configuration
+    private let controller: Controller
+    private let world: ControllerComposition
+    private let election: LeaderElection?
+    private let metrics: Metrics
+    private let log: Logger
+    private let service = ServiceManager()
+    private let stopping: AsyncStream<Void>.Continuation
+    private let stops: AsyncStream<Void>
+
+    init(
+        _ configuration: Configuration,
+        controller: Controller,
+        world: ControllerComposition,
+        election: LeaderElection?,
+        metrics: Metrics,
+        log: Logger
+    ) {
+        self.configuration = configuration
+        self.controller = controller
+        self.world = world
+        self.election = election
+        self.metrics = metrics
+        self.log = log
+        (stops, stopping) = AsyncStream.makeStream(of: Void.self)
+    }
+
+    private var socketPath: String { configuration.socket.path ?? "\(world.dataPath)/\(ControlSocket.fileName)" }
+
+    /// Runs until `stop()` has ended what was under way.
+    ///
+    /// - Returns: why it could not go on; nil: it was asked to end. The reason has been said.
+    func run() async -> (any Error)? {
+        await withTaskGroup(of: (any Error)?.self) { group in
+            func serve(_ what: String, _ body: @escaping @Sendable () async throws -> Void) {
+                group.addTask {
+                    do {
+                        try await body()
+                        // A server that has ended without the end being asked for is none.
+                        return Task.isCancelled ? nil : CancellationError()
+                    } catch {
+                        if Task.isCancelled { return nil }
+                        log.error("\(what) can't be served: \(error)")
+                        return error
+                    }
+                }
+            }
+            serve("the control socket at \(socketPath)") { try await socket.run() }
+            if let address = configuration.operations.listen {
+                serve("operations at \(address)") { try await operations(address).run() }
+            }
+            if let webhooks = configuration.webhooks {
+                serve("webhooks at \(webhooks.listen)") { try await webhookServer(webhooks).run() }
+            }
+            serve("the brake") { await obeyBrake() }
+            serve("the source") { await controller.run() }
+            serve("the watchdog") { await reportAlive() }
+            if let election { serve("the election") { await elect(election) } }
+            group.addTask {
+                for await _ in stops {}
+                return nil
+            }
+            let failure = await group.next() ?? nil
+            if failure != nil { await controller.stop() }
+            group.cancelAll()
+            while let _ = await group.next() {}
+            return failure
+        }
+    }
+
+    /// Ends in good order: what is under way is finished, then everything else ends.
+    func stop() async {
+        service.isStopping()
+        await controller.stop()
+        stopping.finish()
+    }
+
+    // MARK: Servers
+
+    private var socket: ControlSocket {
+        let controller = controller
+        return ControlSocket(
+            path: socketPath,
+            group: configuration.socket.group,
+            repository: FollowedRepository(url: configuration.source.url, name: configuration.webhooks?.repository),
+            logger: log,
+            onPush: { notices, wait, _ in await carryOut(notices, wait: wait) },
+            onCommand: { request, _ in
+                switch request.command {
+                case "status": await controller.status().value
+                default: nil
+                }
+            }
+        )
+    }
+
+    /// Has the source asked for what was pushed, and waits for what comes of it.
+    private func carryOut(_ notices: [PushNotice], wait: Duration) async -> [String] {
+        var last: String?
+        for notice in notices where concerns(notice) {
+            await controller.announce(commit: notice.commit, byWebhook: true)
+            last = notice.commit ?? last
+        }
+        guard let last else { return [] }
+        if wait == .zero { return ["\(last.prefix(12)) is on its way"] }
+        return await controller.outcome(of: last, within: wait)
+    }
+
+    /// Whether a notice is about what is followed: another branch's push changes nothing here.
+    private func concerns(_ notice: PushNotice) -> Bool {
+        guard let ref = notice.ref, let revision = configuration.source.revision else { return true }
+        return ref == revision || ref == "refs/heads/\(revision)" || ref == "refs/tags/\(revision)"
+    }
+
+    private func webhookServer(_ webhooks: Configuration.Webhooks) throws -> WebhookServer {
+        let controller = controller
+        return try WebhookServer(webhooks, following: configuration.source, metrics: metrics, logger: log) { notice in
+            guard concerns(notice) else { return }
+            Task { await controller.announce(commit: notice.commit, byWebhook: true) }
+        }
+    }
+
+    private func operations(_ address: Configuration.Address) -> OperationsServer {
+        let controller = controller
+        return OperationsServer(
+            address: address,
+            metrics: metrics,
+            // The answer itself shows that the queue's actor moves.
+            trouble: {
+                _ = await controller.isReady
+                return nil
+            },
+            unreadiness: { await controller.isReady ? nil : "no revision is in force yet" }
+        )
+    }
+
+    // MARK: Brake
+
+    /// Notices what `plumb pause` and `plumb resume` do, and what ends by the time.
+    private func obeyBrake() async {
+        let store = world.brake.store
+        var version: Int?
+        var latest: Int64 = 0
+        var active: Set<PauseRecord> = []
+        var said: String?
+        while !Task.isCancelled {
+            do throws(StoreFailure) {
+                let now = try store.version()
+                let paused = Set(try store.active(at: Date()))
+                if now != version || paused != active {
+                    let isFirst = version == nil
+                    let resumed = try store.resumptions(after: latest)
+                    latest = max(latest, resumed.latest)
+                    (version, active) = (now, paused)
+                    await controller.pausesChanged(resumed: isFirst ? [] : resumed.scopes.map(Pause.Scope.init))
+                }
+                said = nil
+            } catch {
+                if said != error.message { log.error("what is paused can't be known, so nothing is changed: \(error.message)") }
+                said = error.message
+            }
+            try? await Task.sleep(for: .milliseconds(200))
+        }
+    }
+
+    // MARK: Election
+
+    private func elect(_ election: LeaderElection) async {
+        let (controller, log) = (controller, log)
+        await election.run { leadership in
+            switch leadership {
+            case .leading: await controller.setLeading(true)
+            case .following(let leader):
+                log.info("another replica leads: \(leader)")
+                await controller.setLeading(false)
+            case .lost(let why):
+                log.warning("nothing is changed: \(why)")
+                await controller.setLeading(false)
+            }
+        }
+    }
+
+    // MARK: systemd
+
+    private func reportAlive() async {
+        var isReady = false
+        while !Task.isCancelled {
+            // Through the controller, so that a stuck one is noticed.
+            let status = await controller.status()
+            if !isReady, status.source.revision != nil {
+                service.isReady("\(status.targets.count) targets")
+                isReady = true
+            }
+            let open = status.targets.count { $0.standing != .inSync }
+            if isReady { service.tell("at \(status.source.revision?.prefix(12) ?? ""): \(status.targets.count) targets, \(open) not in sync") }
+            service.isAlive()
+            try? await Task.sleep(for: service.watchdogInterval.map { min($0 / 2, .seconds(10)) } ?? .seconds(10))
+        }
+    }
+}
