@@ -66,7 +66,11 @@ struct ControllerService: Sendable {
                 serve("webhooks at \(webhooks.listen)") { try await webhookServer(webhooks).run() }
             }
             serve("the brake") { await obeyBrake() }
-            serve("the source") { await controller.run() }
+            serve("the source") {
+                await controller.run()
+                // What is under way is still being finished, and the rest goes on until it is.
+                for await _ in AsyncStream<Void>.makeStream().stream {}
+            }
             serve("the watchdog") { await reportAlive() }
             if let election { serve("the election") { await elect(election) } }
             group.addTask {
