@@ -237,6 +237,7 @@ struct WatchTests {
         var chance = Chance(seed: seed)
         var policy = WatchPolicy()
         policy.pageSize = 7
+        (policy.firstDelay, policy.longestDelay) = (.milliseconds(5), .milliseconds(50))
         try await following(policy: policy) { server, listener in
             var last: [String: String] = [:]
             for round in 0..<400 {
