@@ -27,7 +27,12 @@ struct WatchCourseTests {
     }
 
     @Test func requestsSayWhatIsMeant() {
-        let role = APIResource(groupVersion: GroupVersion("rbac.authorization.k8s.io/v1"), kind: "ClusterRole", plural: "clusterroles", isNamespaced: false)
+        let role = APIResource(
+            groupVersion: GroupVersion("rbac.authorization.k8s.io/v1"),
+            kind: "ClusterRole",
+            plural: "clusterroles",
+            isNamespaced: false
+        )
         #expect(Self.watch.list(limit: 500).target == "/api/v1/namespaces/n/configmaps?limit=500")
         #expect(
             Self.watch.request(from: "7", lifetime: 300).target

@@ -1,6 +1,6 @@
 package import KubernetesAPI
 package import ResourceModel
-package import Values
+import Values
 
 /// What was learnt of a cluster by asking it, so that an event can be judged without asking again: the event is the observation.
 ///
