@@ -145,7 +145,8 @@ let package = Package(
         .executableTarget(
             name: "Benchmarks",
             dependencies: [
-                "ClusterKinds", "DriftDetection", "HostKinds", "Kubernetes", "KubernetesAPI", "Planning", "Reconciling", "ResourceModel", "SpecLoading",
+                "ClusterKinds", "DriftDetection", "HostKinds", "Kubernetes", "KubernetesAPI", "Planning", "Reconciling", "ResourceModel",
+                "SpecLoading",
                 "Values", "YAML",
             ],
             path: "Tests/Benchmarks",

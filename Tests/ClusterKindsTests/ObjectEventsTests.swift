@@ -53,7 +53,7 @@ struct ObjectEventsTests {
 
     /// What one object's event comes to: its standing and the requests, or why only a pass can tell.
     private static func outcome(_ memory: ClusterMemory, _ resource: DesiredResource, _ live: Value?) -> String {
-        let judgement = memory.judge([resource], live: [resource.address: live])
+        let judgement = memory.judge([resource], live: [resource.address: live.map(SeenObject.there) ?? .gone])
         if let why = judgement.needsFullPass[resource.address] { return "full pass: \(why)" }
         if judgement.outdated == [resource.address] { return "outdated" }
         return outcome(judgement.resources, judgement.facts)
@@ -108,19 +108,20 @@ struct ObjectEventsTests {
         #expect(said == Self.outcome(resources, Self.facts(resources, [ObservedObject(live: changed, predicted: predicted)])))
         #expect(Self.outcome(memory, resource, nil).contains("blocked waits for Service default/kubernetes"))
         #expect(Self.outcome(memory, resource, try Self.live("ClusterIP", version: 9)) == "outdated")
-        #expect(Self.outcome(memory, resource, try Self.object("{apiVersion: v1, kind: Service, metadata: {}, spec: {}}", version: 9, uid: "other")) != "outdated")
+        let another = try Self.object("{apiVersion: v1, kind: Service, metadata: {}, spec: {}}", version: 9, uid: "other")
+        #expect(Self.outcome(memory, resource, another) != "outdated")
     }
 
     @Test func aDeletedObjectOfOursNeedsAPass() throws {
-        let resources = try Self.desired("{apiVersion: v1, kind: ConfigMap, metadata: {name: a, namespace: n}, data: {k: v}}")
+        let resources = try Self.desired("{apiVersion: v1, kind: ConfigMap, metadata: {name: a, namespace: ns}, data: {k: v}}")
         let resource = try #require(resources.first)
-        let live = try Self.object("{apiVersion: v1, kind: ConfigMap, metadata: {name: a, namespace: n}, data: {k: v}}")
+        let live = try Self.object("{apiVersion: v1, kind: ConfigMap, metadata: {name: a, namespace: ns}, data: {k: v}}")
         let memory = try #require(ClusterMemory(Self.facts(resources, [ObservedObject(live: live)]), of: resources))
         #expect(Self.outcome(memory, resource, nil) == "full pass: it is gone, and is made anew with what it needs")
         var leaving = live
         leaving["metadata"]?["deletionTimestamp"] = "2026-01-01T00:00:00Z"
         #expect(Self.outcome(memory, resource, leaving).contains("blocked waits for the old one to be gone"))
-        let other = try Self.desired("{apiVersion: v1, kind: Secret, metadata: {name: a, namespace: n}}")
+        let other = try Self.desired("{apiVersion: v1, kind: Secret, metadata: {name: a, namespace: ns}}")
         #expect(Self.outcome(memory, try #require(other.first), nil).hasPrefix("full pass: its kind was not there"))
     }
 
@@ -135,9 +136,9 @@ struct ObjectEventsTests {
         ]
     )
     func onlyPlainDifferencesAreJudged(declared: String, found: String, expected: String) throws {
-        let resources = try Self.desired("{apiVersion: x.io/v1, kind: Thing, metadata: {name: a, namespace: n}, spec: \(declared)}")
+        let resources = try Self.desired("{apiVersion: x.io/v1, kind: Thing, metadata: {name: a, namespace: ns}, spec: \(declared)}")
         let resource = try #require(resources.first)
-        let live = try Self.object("{apiVersion: x.io/v1, kind: Thing, metadata: {name: a, namespace: n}, spec: \(found)}")
+        let live = try Self.object("{apiVersion: x.io/v1, kind: Thing, metadata: {name: a, namespace: ns}, spec: \(found)}")
         let memory = try #require(ClusterMemory(Self.facts(resources, [ObservedObject(problem: nil)]), of: resources))
         let said = Self.outcome(memory, resource, live)
         switch expected {
@@ -149,10 +150,10 @@ struct ObjectEventsTests {
 
     /// A value that the server writes in its own way, always: what a dry-run has found to be no difference is none.
     @Test func whatADryRunHasSettledStaysSettled() throws {
-        let resources = try Self.desired("{apiVersion: x.io/v1, kind: Thing, metadata: {name: a, namespace: n}, spec: {wait: 60s, size: 2}}")
+        let resources = try Self.desired("{apiVersion: x.io/v1, kind: Thing, metadata: {name: a, namespace: ns}, spec: {wait: 60s, size: 2}}")
         let resource = try #require(resources.first)
         func live(_ wait: String, _ size: Int, version: Int = 10) throws -> Value {
-            let text = "{apiVersion: x.io/v1, kind: Thing, metadata: {name: a, namespace: n}, spec: {wait: \(wait), size: \(size)}}"
+            let text = "{apiVersion: x.io/v1, kind: Thing, metadata: {name: a, namespace: ns}, spec: {wait: \(wait), size: \(size)}}"
             return try Self.object(text, version: version)
         }
         let settled = ObservedObject(live: try live("1m0s", 2), predicted: try live("1m0s", 2))
@@ -177,7 +178,7 @@ struct ObjectEventsTests {
             return Int(random / 65_536) % bound
         }
         let resources = try Self.desired(
-            "{apiVersion: x.io/v1, kind: Thing, metadata: {name: a, namespace: n}, spec: {a: 60s, b: 2, c: true, d: text}}"
+            "{apiVersion: x.io/v1, kind: Thing, metadata: {name: a, namespace: ns}, spec: {a: 60s, b: 2, c: true, d: text}}"
         )
         let resource = try #require(resources.first)
         var version = 10
@@ -196,7 +197,7 @@ struct ObjectEventsTests {
             }
             return result
         }
-        var live = try Self.object("{apiVersion: x.io/v1, kind: Thing, metadata: {name: a, namespace: n}}")
+        var live = try Self.object("{apiVersion: x.io/v1, kind: Thing, metadata: {name: a, namespace: ns}}")
         let declared = try #require(resource.fields["spec"]?.objectValue)
         live["spec"] = .object(stored(declared))
         var memory = try #require(ClusterMemory(Self.facts(resources, [ObservedObject(live: live, predicted: live)]), of: resources))
@@ -206,13 +207,14 @@ struct ObjectEventsTests {
             live["spec"]?[["a", "b", "c", "d"][chance(4)]] = [.string("other \(round)"), .int(Int64(round)), .bool(chance(2) == 0)][chance(3)]
             var changes = 0
             while changes < 3 {
-                let judgement = memory.judge(resources, live: [resource.address: live])
+                let judgement = memory.judge(resources, live: [resource.address: .there(live)])
                 guard judgement.needsFullPass.isEmpty else {
                     // A pass asks the server what an apply would make of it.
                     var predicted = live
                     predicted["spec"] = .object(stored(declared))
                     memory.learn(Self.facts(resources, [ObservedObject(live: live, predicted: predicted)]), of: resources)
-                    guard let request = Self.request(resources, Self.facts(resources, [ObservedObject(live: live, predicted: predicted)])) else { break }
+                    let facts = Self.facts(resources, [ObservedObject(live: live, predicted: predicted)])
+                    guard let request = Self.request(resources, facts) else { break }
                     changes += 1
                     version += 1
                     live = predicted
@@ -257,13 +259,13 @@ struct ObjectEventsTests {
     @Test func aDependencyIsAPassesBusiness() throws {
         let resources = try Self.desired(
             """
-            {apiVersion: v1, kind: ConfigMap, metadata: {name: a, namespace: n, annotations: {plumb/depends-on: v1/ConfigMap/n/b}}, data: {k: v}}
+            {apiVersion: v1, kind: ConfigMap, metadata: {name: a, namespace: ns, annotations: {plumb/depends-on: v1/ConfigMap/ns/b}}, data: {k: v}}
             ---
-            {apiVersion: v1, kind: ConfigMap, metadata: {name: b, namespace: n}, data: {k: v}}
+            {apiVersion: v1, kind: ConfigMap, metadata: {name: b, namespace: ns}, data: {k: v}}
             """
         )
         func live(_ value: String) throws -> Value {
-            try Self.object("{apiVersion: v1, kind: ConfigMap, metadata: {name: a, namespace: n}, data: {k: \(value)}}")
+            try Self.object("{apiVersion: v1, kind: ConfigMap, metadata: {name: a, namespace: ns}, data: {k: \(value)}}")
         }
         let observed = [ObservedObject(live: try live("v")), ObservedObject(live: try live("v"))]
         let memory = try #require(ClusterMemory(Self.facts(resources, observed), of: resources))
@@ -273,10 +275,10 @@ struct ObjectEventsTests {
     }
 
     @Test func secretsStayHidden() throws {
-        let resources = try Self.desired("{apiVersion: v1, kind: Secret, metadata: {name: a, namespace: n}, stringData: {k: hunter2}}")
+        let resources = try Self.desired("{apiVersion: v1, kind: Secret, metadata: {name: a, namespace: ns}, stringData: {k: hunter2}}")
         let resource = try #require(resources.first)
         func live(_ data: String, _ version: Int) throws -> Value {
-            try Self.object("{apiVersion: v1, kind: Secret, metadata: {name: a, namespace: n}, data: {k: \(data)}}", version: version)
+            try Self.object("{apiVersion: v1, kind: Secret, metadata: {name: a, namespace: ns}, data: {k: \(data)}}", version: version)
         }
         let same = ObservedObject(live: try live("aHVudGVyMg==", 10))
         let memory = try #require(ClusterMemory(Self.facts(resources, [same], verbs: ["list", "watch"]), of: resources))
@@ -295,22 +297,23 @@ struct ObjectEventsTests {
         func map(_ name: String, _ namespace: String) -> String {
             "{apiVersion: v1, kind: ConfigMap, metadata: {name: \(name), namespace: \(namespace)}}"
         }
-        let manifests = [map("a", "n"), map("b", "n"), map("c", "n"), map("a", "m"), map("b", "m"), "{apiVersion: v1, kind: Namespace, metadata: {name: n}}"]
+        let namespace = "{apiVersion: v1, kind: Namespace, metadata: {name: ns}}"
+        let manifests = [map("a", "ns"), map("b", "ns"), map("c", "ns"), map("a", "m"), map("b", "m"), namespace]
         let resources = try Self.desired(manifests.joined(separator: "\n---\n"))
         let facts = Self.facts(resources, resources.map { _ in ObservedObject() }, verbs: ["get", "list", "patch", "watch"])
         let memory = try #require(ClusterMemory(facts, of: resources))
         let watches = memory.watches(for: resources)
-        #expect(watches.keys.map(\.words).sorted() == ["configmaps in n", "configmaps m/a", "configmaps m/b", "namespaces n"])
+        #expect(watches.keys.map(\.words).sorted() == ["configmaps in ns", "configmaps m/a", "configmaps m/b", "namespaces ns"])
         #expect(watches.values.flatMap(\.addresses).sorted() == resources.map(\.address).sorted())
 
-        let (group, objects) = try #require(watches.first { $0.key.words == "configmaps in n" })
+        let (group, objects) = try #require(watches.first { $0.key.words == "configmaps in ns" })
         #expect(group.name == nil)
-        let item = try Self.object(map("b", "n"))
-        let listed = objects.seen(in: .listed([item, try Self.object(map("stranger", "n"))]))
+        let item = try Self.object(map("b", "ns"))
+        let listed = objects.seen(in: .listed([item, try Self.object(map("stranger", "ns"))]))
         #expect(listed.count == 3)
-        #expect(listed.compactMap { $0.value == nil ? nil : $0.key.resource } == ["v1/ConfigMap/n/b"])
-        #expect(objects.seen(in: .deleted(item)).map { "\($0.key) \($0.value == nil)" } == ["home/v1/ConfigMap/n/b true"])
-        #expect(objects.seen(in: .changed(try Self.object(map("stranger", "n")))).isEmpty)
+        #expect(listed.filter { $0.value != .gone }.map(\.key.resource) == ["v1/ConfigMap/ns/b"])
+        #expect(objects.seen(in: .deleted(item)) == [ResourceAddress(target: "home", resource: "v1/ConfigMap/ns/b"): .gone])
+        #expect(objects.seen(in: .changed(try Self.object(map("stranger", "ns")))).isEmpty)
         #expect(objects.seen(in: .restarted("why")).isEmpty)
 
         let unwatchable = try #require(ClusterMemory(Self.facts(resources, resources.map { _ in ObservedObject() }, verbs: ["get"]), of: resources))

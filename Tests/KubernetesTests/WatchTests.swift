@@ -23,14 +23,14 @@ struct WatchTests {
     private func following(
         policy: WatchPolicy = WatchPolicy(),
         token: String? = nil,
-        access change: (inout ServerAccess) -> Void = { _ in },
+        tokenFile: String? = nil,
         _ body: (WatchedServer, Listener) async throws -> Void
     ) async throws {
         let server = try await WatchedServer.start(tokens: token)
         server.put("a")
         server.put("b")
         var access = try Self.access(server)
-        change(&access)
+        if let tokenFile { access.token = .file(tokenFile) }
         let connection = ClusterConnection(access, timeout: .seconds(5))
         let listener = Listener()
         let task = Task { await connection.follow(Self.watch, policy: policy) { listener.hear($0) } }
@@ -164,7 +164,7 @@ struct WatchTests {
         let file = "\(NSTemporaryDirectory())plumb-token-\(UInt32.random(in: 0...UInt32.max))"
         defer { try? FileManager.default.removeItem(atPath: file) }
         try "first".write(toFile: file, atomically: true, encoding: .utf8)
-        try await following(token: "first", access: { $0.token = .file(file) }) { server, listener in
+        try await following(token: "first", tokenFile: file) { server, listener in
             server.token.withLock { $0 = "second" }
             try "second".write(toFile: file, atomically: true, encoding: .utf8)
             server.endStreams()
@@ -214,7 +214,11 @@ struct WatchTests {
         let task = Task {
             await connection.follow(Self.watch) { event in
                 guard case .changed = event else { return }
-                if heard.withLock({ $0 += 1; return $0 == 1 }) { gate.wait() }
+                let count = heard.withLock { heard in
+                    heard += 1
+                    return heard
+                }
+                if count == 1 { gate.wait() }
             }
         }
         try await wait("a stream") { server.openStreams == 1 }
@@ -237,6 +241,7 @@ struct WatchTests {
         var chance = Chance(seed: seed)
         var policy = WatchPolicy()
         policy.pageSize = 7
+        (policy.firstDelay, policy.longestDelay) = (.milliseconds(5), .milliseconds(50))
         try await following(policy: policy) { server, listener in
             var last: [String: String] = [:]
             for round in 0..<400 {
@@ -252,8 +257,12 @@ struct WatchTests {
                     case 0: server.endStreams()
                     case 1: server.cutStreams()
                     case 2: server.forget(telling: true)
-                    case 3: server.forget(telling: false); server.cutStreams()
-                    case 4: server.say("{\"type\":\"MODI"); server.cutStreams()
+                    case 3:
+                        server.forget(telling: false)
+                        server.cutStreams()
+                    case 4:
+                        server.say("{\"type\":\"MODI")
+                        server.cutStreams()
                     case 5: server.say("rubbish\n")
                     default:
                         server.refuseNextWatch(.answer(500, "{}"))

@@ -152,7 +152,7 @@ final class WatchedServer: Sendable {
 
     private static func list(_ limit: String?, _ next: String?, _ state: inout State) -> ScriptedServer.Reply {
         if next == nil { state.lists += 1 }
-        // Pages are of what is there now: nothing changes between them in these tests.
+        // Real servers give all pages as of the first one. This one does not, and nothing may be missed all the same.
         let names = state.objects.keys.sorted()
         let start = next.flatMap { Int($0) } ?? 0
         let end = min(names.count, start + (limit.flatMap { Int($0) } ?? 500))

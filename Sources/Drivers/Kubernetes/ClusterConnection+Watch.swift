@@ -19,6 +19,9 @@ struct WatchPolicy: Sendable {
     var margin = Duration.seconds(30)
     /// Of one line, in bytes. Objects end at 1.5 MiB in etcd; as JSON they are a little longer, and an event holds one.
     var longestLine = 8 << 20
+    /// After the second failure in a row; the first is tried again at once.
+    var firstDelay = Duration.milliseconds(200)
+    var longestDelay = Duration.seconds(30)
 }
 
 extension ClusterConnection {
@@ -37,7 +40,7 @@ extension ClusterConnection {
     }
 
     func follow(_ watch: ObjectWatch, policy: WatchPolicy, onEvent: @escaping @Sendable (WatchEvent) -> Void) async {
-        var course = WatchCourse(watch)
+        var course = WatchCourse(watch, firstDelay: policy.firstDelay, longestDelay: policy.longestDelay)
         while !Task.isCancelled {
             let delay = course.delay(chance: .random(in: 0...1))
             if delay > .zero { try? await Task.sleep(for: delay) }

@@ -36,7 +36,8 @@ package struct ObjectWatch: Hashable, Sendable {
             .get,
             api.path(namespace: namespace),
             query: [
-                .init("watch", "true"), .init("resourceVersion", version), .init("allowWatchBookmarks", "true"), .init("timeoutSeconds", "\(lifetime)"),
+                .init("watch", "true"), .init("resourceVersion", version), .init("allowWatchBookmarks", "true"),
+                .init("timeoutSeconds", String(lifetime)),
             ] + selector
         )
     }

@@ -25,25 +25,31 @@ package struct WatchCourse: Sendable {
     private let watch: ObjectWatch
     /// Of the pages before.
     private var items: [Value] = []
+    /// The version of the first page. Servers give all pages the same; where one does not, nothing is missed between them.
+    private var listVersion: String?
     /// Attempts in a row that brought nothing.
     private var failures = 0
     private var requestedDelay = Duration.zero
 
-    private static let firstDelay = Duration.milliseconds(200)
-    private static let longestDelay = Duration.seconds(30)
+    private let firstDelay: Duration
+    private let longestDelay: Duration
     /// What a server may ask for; beyond that it is asked again early.
     private static let longestRequestedDelay = Duration.seconds(120)
     /// A stream that was open as long as this was worth opening.
     private static let worthwhile = Duration.seconds(1)
 
-    package init(_ watch: ObjectWatch) { self.watch = watch }
+    package init(_ watch: ObjectWatch, firstDelay: Duration = .milliseconds(200), longestDelay: Duration = .seconds(30)) {
+        self.watch = watch
+        self.firstDelay = firstDelay
+        self.longestDelay = longestDelay
+    }
 
     /// How long to wait before `order` is carried out: not at all after the first failure, then longer each time.
     ///
     /// - Parameter chance: from 0 to 1. Watches that ended together should not come back together.
     package func delay(chance: Double) -> Duration {
         guard failures > 1 else { return requestedDelay }
-        let backoff = min(Self.longestDelay, Self.firstDelay * (1 << min(failures - 2, 10)))
+        let backoff = min(longestDelay, firstDelay * (1 << min(failures - 2, 10)))
         return max(requestedDelay, backoff * (0.5 + 0.5 * chance))
     }
 
@@ -64,12 +70,14 @@ package struct WatchCourse: Sendable {
             return item
         }
         requestedDelay = .zero
+        let first = listVersion ?? version
         if let next = page.body[path: "metadata", "continue"]?.stringValue, !next.isEmpty {
             order = .list(next: next)
+            listVersion = first
             return nil
         }
-        order = .watch(version: version)
-        defer { items = [] }
+        defer { (items, listVersion) = ([], nil) }
+        order = .watch(version: first)
         return .listed(items)
     }
 
@@ -142,7 +150,7 @@ package struct WatchCourse: Sendable {
     }
 
     private mutating func listAgain() {
-        items = []
+        (items, listVersion) = ([], nil)
         order = .list(next: nil)
     }
 

@@ -1,6 +1,6 @@
 package import KubernetesAPI
 package import ResourceModel
-package import Values
+import Values
 
 /// What was learnt of a cluster by asking it, so that an event can be judged without asking again: the event is the observation.
 ///
@@ -54,7 +54,7 @@ package struct ClusterMemory: Sendable {
         let live = Secrets.hide(answer.body)
         // Whatever still differs after an apply, an apply does not change.
         remember(Declared(resource), live, isInSync: request.contentType == ContentType.apply)
-        let judgement = judge([resource], live: [resource.address: live])
+        let judgement = judge([resource], live: [resource.address: .there(live)])
         return judgement.resources.isEmpty ? nil : judgement.facts
     }
 
@@ -92,14 +92,14 @@ extension ClusterMemory {
     ///
     /// - Parameters:
     ///   - resources: declared; those of which `live` says nothing are passed over.
-    ///   - live: by address the object, or nil where there is none.
-    package func judge(_ resources: [DesiredResource], live: [ResourceAddress: Value?]) -> ObjectJudgement {
+    ///   - live: by address what was seen last.
+    package func judge(_ resources: [DesiredResource], live: [ResourceAddress: SeenObject]) -> ObjectJudgement {
         var observed = [ServedKinds.factsKey: ObservedObject(live: .object(discovery))]
         let kinds = servedKinds
         var judgement = ObjectJudgement(facts: TargetFacts(identity: identity, facts: .cluster([:])))
         for resource in resources {
             guard let found = live[resource.address] else { continue }
-            switch verdict(Declared(resource), found.map(Secrets.hide), kinds) {
+            switch verdict(Declared(resource), found, kinds) {
             case .observed(let object):
                 observed[resource.address.resource] = object
                 judgement.resources.append(resource)
@@ -120,12 +120,14 @@ extension ClusterMemory {
         case open(String)
     }
 
-    private func verdict(_ object: Declared, _ live: Value?, _ kinds: ServedKinds) -> Verdict {
+    private func verdict(_ object: Declared, _ found: SeenObject, _ kinds: ServedKinds) -> Verdict {
         guard kinds.isServed(object) else { return .open("its kind was not there when the cluster was read last") }
-        if object.mistake != nil { return .observed(ObservedObject(live: live)) }
-        guard let live else {
+        // Said of what is declared, whatever is there.
+        if object.mistake != nil { return .observed(ObservedObject()) }
+        guard case .there(let shown) = found else {
             return object.managesFieldsOnly ? .observed(ObservedObject()) : .open("it is gone, and is made anew with what it needs")
         }
+        let live = Secrets.hide(shown)
         let entry = objects[object.resource.address]
         if let entry, entry.uid == live[path: "metadata", "uid"], let seen = entry.version, let version = Self.version(live), version < seen {
             return .outdated

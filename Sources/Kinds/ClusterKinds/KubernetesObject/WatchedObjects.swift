@@ -2,6 +2,12 @@ package import KubernetesAPI
 package import ResourceModel
 package import Values
 
+/// What an event says of one object.
+package enum SeenObject: Hashable, Sendable {
+    case there(Value)
+    case gone
+}
+
 /// The declared objects that one watch tells of.
 package struct WatchedObjects: Hashable, Sendable {
     /// All are of one kind and namespace, so the name tells them apart.
@@ -11,24 +17,24 @@ package struct WatchedObjects: Hashable, Sendable {
 
     fileprivate mutating func add(_ object: Declared) { byName[object.name, default: []].append(object.resource.address) }
 
-    /// What an event says of declared objects: the object as it is, or nil where there is none. Secrets are hidden.
-    package func seen(in event: WatchEvent) -> [ResourceAddress: Value?] {
+    /// What an event says of declared objects; a list speaks of all of them. Secrets are hidden.
+    package func seen(in event: WatchEvent) -> [ResourceAddress: SeenObject] {
         switch event {
         case .listed(let objects):
-            var seen: [ResourceAddress: Value?] = [:]
-            for address in byName.values.joined() { seen.updateValue(nil, forKey: address) }
-            for object in objects { seen.merge(self.seen(object, isThere: true)) { $1 } }
+            var seen: [ResourceAddress: SeenObject] = [:]
+            for address in byName.values.joined() { seen[address] = .gone }
+            for object in objects {
+                for address in addresses(of: object) { seen[address] = .there(Secrets.hide(object)) }
+            }
             return seen
-        case .changed(let object): return seen(object, isThere: true)
-        case .deleted(let object): return seen(object, isThere: false)
+        case .changed(let object): return Dictionary(addresses(of: object).map { ($0, .there(Secrets.hide(object))) }) { first, _ in first }
+        case .deleted(let object): return Dictionary(addresses(of: object).map { ($0, .gone) }) { first, _ in first }
         case .restarted: return [:]
         }
     }
 
-    private func seen(_ object: Value, isThere: Bool) -> [ResourceAddress: Value?] {
-        guard let name = object[path: "metadata", "name"]?.stringValue, let addresses = byName[name] else { return [:] }
-        let live = isThere ? Secrets.hide(object) : nil
-        return Dictionary(addresses.map { ($0, live) }) { first, _ in first }
+    private func addresses(of object: Value) -> [ResourceAddress] {
+        object[path: "metadata", "name"]?.stringValue.flatMap { byName[$0] } ?? []
     }
 }
 
