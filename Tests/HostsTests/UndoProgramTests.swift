@@ -44,6 +44,11 @@ import Testing
             return answer.split(separator: " ").last.map { $0.trimmingCharacters(in: .newlines) } ?? ""
         }
 
+        /// As the timer does when the time is over.
+        func fire(_ undo: String) throws {
+            try Programs.run(shell + [scratch.file("run/undo/\(undo)/program"), "fire", undo])
+        }
+
         var log: [String] { ((try? scratch.read("log")) ?? "").split(separator: "\n").map(String.init) }
 
         /// Until nothing of it is there: no folder, no process.
@@ -137,10 +142,36 @@ import Testing
 
     @Test(arguments: shells) func `A change that hangs does not keep the host from undoing it`(shell: String) throws {
         let place = try Place(shell)
-        let undo = try place.arm(1, change: [place.write("a", then: "sleep 4")], undo: [place.write("-a")])
-        #expect(try place.ask("change \(undo)") == "over\n")
+        // It ends only once it has been undone, and its time is over when it is under way: how fast the machine is plays no part.
+        let hangs = #"until grep -qx -- -a "$2"; do sleep 0.1; done"#
+        let undo = try place.arm(3600, change: [place.write("a", then: hangs)], undo: [place.write("-a")])
+        let answer = Mutex("")
+        let isDone = DispatchGroup()
+        DispatchQueue.global().async(group: isDone) {
+            let text = (try? place.ask("change \(undo)")) ?? "no answer"
+            answer.withLock { $0 = text }
+        }
+        for _ in 0..<1200 where place.log.isEmpty { usleep(50_000) }
+        try place.fire(undo)
+        #expect(isDone.wait(timeout: .now() + 60) == .success)
+        #expect(answer.withLock { $0 } == "over\n")
         #expect(place.log == ["a", "-a"])
-        try place.expectNothingLeft(within: 3)
+        try place.expectNothingLeft(within: 60)
+    }
+
+    /// The time is over just when the change ends: it is undone, never forgotten.
+    @Test(arguments: shells) func `A change that ends when its time does is undone`(shell: String) throws {
+        for _ in 0..<5 {
+            let place = try Place(shell)
+            let undo = try place.arm(3600, change: [place.write("a")], undo: [place.write("-a")])
+            let isDone = DispatchGroup()
+            DispatchQueue.global().async(group: isDone) { _ = try? place.ask("change \(undo)") }
+            for _ in 0..<1200 where !place.scratch.exists("run/undo/\(undo)/changing") && place.log.isEmpty { usleep(500) }
+            try place.fire(undo)
+            #expect(isDone.wait(timeout: .now() + 60) == .success)
+            #expect(place.log == ["a", "-a"])
+            try place.expectNothingLeft(within: 60)
+        }
     }
 
     /// The confirmation and the undo, again and again at the same moment.

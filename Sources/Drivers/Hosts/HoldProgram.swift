@@ -50,7 +50,8 @@ struct HoldProgram: Sendable {
     ///   - who: One line for people.
     ///   - heedsPause: Whether the host is left alone while it is paused.
     func hold(token: String, expected: String, who: String, heedsPause: Bool, separator: String) -> String {
-        text + Self.framed("plumb_hold \(heedsPause ? "heed" : "go") <<'\(separator)'\n\(token)\n\(expected)\n\(who)\n\(separator)\n", separator: separator)
+        let call = "plumb_hold \(heedsPause ? "heed" : "go")"
+        return text + Self.framed("\(call) <<'\(separator)'\n\(token)\n\(expected)\n\(who)\n\(separator)\n", separator: separator)
     }
 
     /// Writes what others are to find, and gives the lock back.

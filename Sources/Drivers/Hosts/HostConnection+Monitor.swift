@@ -13,7 +13,7 @@ extension HostConnection {
             let (command, hasTerminal) = try await session.startMonitor(MonitorProgram.command, within: options.connectTimeout)
             let tag = MonitorProgram.tag()
             let text = options.monitor.text(tag: tag, sources: sources, usesSudo: login.usesSudo, hasTerminal: hasTerminal)
-            let reader = MonitorReader(tag: tag, place: place, wanted: sources, at: .now)
+            let reader = MonitorReader(tag: tag, place: place, wanted: sources, at: .now, limits: options.monitorLimits)
             let end = await session.monitor(command, state: (reader, text as String?)) { state, event in
                 let now = ContinuousClock.now
                 var events: [HostEvent] = []

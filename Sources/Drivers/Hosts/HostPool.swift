@@ -118,6 +118,7 @@ package struct HostPoolOptions: Sendable {
     var holds = HoldProgram()
     /// How hosts tell what happens on them.
     var monitor = MonitorProgram()
+    var monitorLimits = MonitorReader.Limits()
     /// The brake on hosts.
     var pauseFile = PauseFile.path
     /// Asks the person at the terminal for a key's passphrase; nil: there is nobody.
