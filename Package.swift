@@ -180,7 +180,11 @@ let package = Package(
             "ControllerTests",
             [
                 "Controller", "DriftDetection", "Forge", "Planning", "Reconciling", "ResourceModel", "Values", "YAML",
+                .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "NIOSSL", package: "swift-nio-ssl"),
             ]
         ),
         tests("HostsTests", ["HostKinds", "Hosts", "ResourceModel", "SSH"]),
@@ -204,7 +208,10 @@ let package = Package(
         ),
         tests(
             "CommandTests",
-            ["Commands", "Reporting", "ResourceModel", "Values", "plumb", .product(name: "Subprocess", package: "swift-subprocess")]
+            [
+                "Commands", "Controller", "Forge", "Reporting", "ResourceModel", "Values", "plumb", .product(name: "Logging", package: "swift-log"),
+                .product(name: "Subprocess", package: "swift-subprocess"),
+            ]
         ),
         tests("ReportingTests", ["Applying", "Planning", "Reporting", "ResourceModel", "Values"], resources: [.copy("Golden")]),
         tests("EngineTests", ["Applying", "DriftDetection", "Observing", "Planning", "Reconciling", "Reporting", "ResourceModel", "Values", "YAML"]),
