@@ -143,7 +143,13 @@ let package = Package(
         // In this package, since it measures what only this package can see.
         .executableTarget(
             name: "Benchmarks",
-            dependencies: ["ClusterKinds", "HostKinds", "Planning", "Reconciling", "ResourceModel", "SpecLoading", "Values", "YAML"],
+            dependencies: [
+                "ClusterKinds", "Controller", "Forge", "HostKinds", "Planning", "Reconciling", "ResourceModel", "SpecLoading", "Values", "YAML",
+                .product(name: "Crypto", package: "swift-crypto"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+            ],
             path: "Tests/Benchmarks",
             exclude: ["run", "README.md"],
             swiftSettings: settings

@@ -5,13 +5,17 @@ import Foundation
 /// Nothing here passes or fails: a slow machine is no defect. The figures to hold are in README.md beside this file.
 @main
 struct Benchmarks {
-    static func main() throws {
+    static func main() async throws {
         switch CommandLine.arguments.dropFirst().first {
         case "memory": engineBenchmarks()
         case "start": try startBenchmark()
         case "plan": try planBenchmark(rounds: CommandLine.arguments.dropFirst(2).first.flatMap { Int($0) } ?? 7)
+        case "webhooks":
+            let numbers = CommandLine.arguments.dropFirst(2).compactMap { Int($0) }
+            try await webhookBenchmark(rate: numbers.first ?? 10_000, seconds: numbers.dropFirst().first ?? 10)
+        case "webhook-server": try await serveWebhooks()
         default:
-            print("usage: Benchmarks memory | start | plan [ROUNDS]   (plan: inside a lab)")
+            print("usage: Benchmarks memory | start | webhooks [RATE [SECONDS]] | plan [ROUNDS]   (plan: inside a lab)")
             exit(64)
         }
     }

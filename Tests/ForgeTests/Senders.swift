@@ -70,6 +70,8 @@ struct Sample: Sendable, CustomTestStringConvertible {
     var body: String
     /// nil: ignored.
     var pushes: [(ref: String?, commit: String?)]?
+    /// As what it is ignored, where that is not the event.
+    var ignored: String?
     var name = "owner/specs"
 
     var testDescription: String { "\(forge.rawValue) \(event) \(body.count)" }
@@ -128,7 +130,7 @@ struct Sample: Sendable, CustomTestStringConvertible {
                 body: #"{"object_kind":"push","ref":"refs/heads/old","after":"\#(none)","checkout_sha":null,\#(project)}"#,
                 pushes: [("refs/heads/old", nil)]
             ),
-            Sample(forge: .gitlab, event: "System Hook", body: #"{"event_name":"project_create"}"#, pushes: nil),
+            Sample(forge: .gitlab, event: "System Hook", body: #"{"event_name":"project_create"}"#, pushes: nil, ignored: "project_create"),
             Sample(forge: .gitlab, event: "Merge Request Hook", body: "{}", pushes: nil),
             Sample(forge: .bitbucket, event: "repo:push", body: bitbucket(new("branch", "main")), pushes: [("refs/heads/main", commit)]),
             Sample(

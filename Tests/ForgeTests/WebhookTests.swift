@@ -11,7 +11,7 @@ import Testing
         #expect(delivery.forge == sample.forge)
         #expect(delivery.id == (sample.forge == .generic ? nil : "d-1"))
         guard let pushes = sample.pushes else {
-            #expect(delivery.event == .ignored(sample.event))
+            #expect(delivery.event == .ignored(sample.ignored ?? sample.event))
             return
         }
         guard case .pushes(let notices) = delivery.event else {
@@ -232,7 +232,7 @@ import Testing
     @Test(arguments: 0..<8) func nothingRandomIsBelieved(_ seed: UInt64) throws {
         var dice = Dice(seed)
         let verifier = try Sender.all()
-        for round in 0..<2_000 {
+        for round in 0..<300 {
             let body = dice.bytes(Int.random(in: 0...64, using: &dice))
             var headers: Fields = []
             for name in Self.names where Bool.random(using: &dice) {
