@@ -145,9 +145,12 @@ let package = Package(
         .executableTarget(
             name: "Benchmarks",
             dependencies: [
-                "ClusterKinds", "DriftDetection", "HostKinds", "Kubernetes", "KubernetesAPI", "Planning", "Reconciling", "ResourceModel",
-                "SpecLoading",
-                "Values", "YAML",
+                "ClusterKinds", "Controller", "DriftDetection", "Forge", "HostKinds", "Kubernetes", "KubernetesAPI", "Planning", "Reconciling",
+                "ResourceModel", "SpecLoading", "Values", "YAML",
+                .product(name: "Crypto", package: "swift-crypto"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
             ],
             path: "Tests/Benchmarks",
             exclude: ["run", "README.md"],
@@ -187,7 +190,11 @@ let package = Package(
             "ControllerTests",
             [
                 "Applying", "Controller", "DriftDetection", "Forge", "Observing", "Planning", "Reconciling", "ResourceModel", "Values", "YAML",
+                .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "NIOSSL", package: "swift-nio-ssl"),
             ]
         ),
         tests("HostsTests", ["HostKinds", "Hosts", "ResourceModel", "SSH"]),
@@ -211,7 +218,10 @@ let package = Package(
         ),
         tests(
             "CommandTests",
-            ["Commands", "Reporting", "ResourceModel", "Values", "plumb", .product(name: "Subprocess", package: "swift-subprocess")]
+            [
+                "Commands", "Controller", "Forge", "Reporting", "ResourceModel", "Values", "plumb", .product(name: "Logging", package: "swift-log"),
+                .product(name: "Subprocess", package: "swift-subprocess"),
+            ]
         ),
         tests("ReportingTests", ["Applying", "Planning", "Reporting", "ResourceModel", "Values"], resources: [.copy("Golden")]),
         tests("EngineTests", ["Applying", "DriftDetection", "Observing", "Planning", "Reconciling", "Reporting", "ResourceModel", "Values", "YAML"]),

@@ -11,8 +11,12 @@ struct Benchmarks {
         case "start": try startBenchmark()
         case "plan": try planBenchmark(rounds: CommandLine.arguments.dropFirst(2).first.flatMap { Int($0) } ?? 7)
         case "watch": try await watchBenchmark(trials: CommandLine.arguments.dropFirst(2).first.flatMap { Int($0) } ?? 300)
+        case "webhooks":
+            let numbers = CommandLine.arguments.dropFirst(2).compactMap { Int($0) }
+            try await webhookBenchmark(rate: numbers.first ?? 10_000, seconds: numbers.dropFirst().first ?? 10)
+        case "webhook-server": try await serveWebhooks()
         default:
-            print("usage: Benchmarks memory | start | plan [ROUNDS] | watch [TRIALS]   (plan, watch: inside a lab)")
+            print("usage: Benchmarks memory | start | webhooks [RATE [SECONDS]] | plan [ROUNDS] | watch [TRIALS]   (plan, watch: inside a lab)")
             exit(64)
         }
     }

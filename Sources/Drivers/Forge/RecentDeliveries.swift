@@ -50,8 +50,9 @@ package struct RecentDeliveries: Sendable {
             return true
         }
         if let previous = last[ref], previous.commit == commit, now - previous.at < repetition { return false }
-        if last.count >= limit, last[ref] == nil { last = last.filter { now - $0.value.at < repetition } }
-        if last.count < limit || last[ref] != nil { last[ref] = (commit, now) }
+        // To forget costs no more than hearing something twice.
+        if last.count >= limit, last[ref] == nil { last.removeAll(keepingCapacity: true) }
+        last[ref] = (commit, now)
         return true
     }
 }

@@ -49,9 +49,10 @@ extension WebhookClaim {
     private func changes(in payload: Value, _ repositories: [String]) -> [Push] {
         if let changes = payload[path: "push", "changes"]?.arrayValue {
             return changes.map { change in
-                let named = change["new"].flatMap { $0 == .null ? nil : $0 } ?? change["old"] ?? .null
-                let folder = named["type"]?.stringValue == "tag" ? "refs/tags/" : "refs/heads/"
-                let ref = named["name"]?.stringValue.map { Value.string(folder + $0) }
+                // A deleted ref has `new: null`.
+                let named = change["new"]?.objectValue == nil ? change["old"] : change["new"]
+                let folder = named?["type"]?.stringValue == "tag" ? "refs/tags/" : "refs/heads/"
+                let ref = named?["name"]?.stringValue.map { Value.string(folder + $0) }
                 return (Self.ref(ref), Self.commit(change[path: "new", "target", "hash"]))
             }
         }

@@ -29,7 +29,10 @@ package struct WebhookSecret: Sendable, CustomStringConvertible, CustomDebugStri
         let prefix = Array("whsec_".utf8)
         isSigningKey = forge == .gitlab && secret.starts(with: prefix)
         if isSigningKey {
-            guard let decoded = Data(base64Encoded: Data(secret.dropFirst(prefix.count))) else { throw .unreadableSigningKey }
+            // Some write it without the '=' at its end.
+            let digits = secret.dropFirst(prefix.count)
+            let padding = [UInt8](repeating: UInt8(ascii: "="), count: (4 - digits.count % 4) % 4)
+            guard let decoded = Data(base64Encoded: Data(digits + padding)) else { throw .unreadableSigningKey }
             guard !decoded.isEmpty else { throw .empty }
             key = SymmetricKey(data: decoded)
         } else {
