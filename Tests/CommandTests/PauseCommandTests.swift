@@ -39,7 +39,7 @@ struct PauseCommandTests {
 
             let list = try await plumb(data, "pause", "--list").output
             for part in [
-                "Paused:\n  'pi-1/NetworkInterface/*': by ", " until it is resumed\n      looking \\u{1b}[31minto it\n",
+                "Paused:\n  'pi-1/NetworkInterface/*': by ", " until it is resumed\n      looking \\u{1B}[31minto it\n",
                 "  --host pi-2: by ", " UTC\n      disk\n",
             ] { #expect(list.contains(part), "\(part.debugDescription) in \(list)") }
 

@@ -59,7 +59,7 @@ extension LabTests {
                         "\(plan.output)"
                     )
                     let held = try await lab.plumb(["apply", source, "--yes"], data: data)
-                    #expect(held.status == 1 && held.output.contains("held: paused by "), "\(held.output)")
+                    #expect(held.status == 1 && held.output.contains("paused by "), "\(held.output)")
 
                     try await resume(data, "braked/*")
                     let next = try await lab.plumb(["apply", source, "--yes"], data: data)
@@ -142,7 +142,7 @@ extension LabTests {
                 // Nor is it deleted, or given up.
                 try FileManager.default.removeItem(at: file)
                 let prune = try await lab.plumb(["apply", source, "--yes"], data: data)
-                #expect(prune.status == 1 && prune.output.contains("held: paused by the object's annotation"), "\(prune.output)")
+                #expect(prune.status == 1 && prune.output.contains("paused by the object's annotation"), "\(prune.output)")
                 try Data(spec("1").utf8).write(to: file)
 
                 try await annotate(#"{"plumb/pause":null}"#)
@@ -154,7 +154,7 @@ extension LabTests {
                 // A pause holds what release would do as well.
                 try await pause(data, "home", "--reason", "not now")
                 let kept = try await lab.plumb(["release", "home/v1/ConfigMap/default/braked", source, "--yes"], data: data)
-                #expect(kept.status == 1 && kept.output.contains("held: paused by "), "\(kept.output) \(kept.errorOutput)")
+                #expect(kept.status == 1 && kept.output.contains("paused by "), "\(kept.output) \(kept.errorOutput)")
                 try await resume(data, "home")
                 let released = try await lab.plumb(["release", "home/v1/ConfigMap/default/braked", source, "--yes"], data: data)
                 #expect(released.status == 0 && released.output.contains("Given up: home/v1/ConfigMap/default/braked."), "\(released.output)")

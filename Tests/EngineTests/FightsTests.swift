@@ -90,6 +90,40 @@ struct FightsTests {
         #expect(until == last + .seconds(540 + 240))
     }
 
+    @Test func aPlanTellsWhatIsFoughtOver() {
+        func plan(_ actions: [ResourceAddress], _ problems: [Problem] = []) -> Plan {
+            let actions = actions.map { Action(address: $0, kind: "S", handler: "S", operation: .update, fields: [], steps: [], fingerprint: "") }
+            return Plan(planID: "", revision: nil, source: "", actions: actions, problems: problems)
+        }
+        let other = World.address("home/v1/Service/default/other")
+        let now = noon + .seconds(20)
+        for (found, parts, isContested, isForgotten) in [
+            (plan([address, other]), nil, true, false), (plan([address]), [other], false, false), (plan([]), [other], false, false),
+            (plan([]), nil, false, true), (plan([]), [address], false, true),
+            (plan([], [Problem(target: "home", status: .unreachable, message: "")]), nil, false, false),
+            (plan([], [Problem(target: "home", address: address, status: .unknown, message: "")]), nil, false, false),
+        ] as [(Plan, Set<ResourceAddress>?, Bool, Bool)] {
+            var fights = Fights()
+            _ = fight(&fights, from: noon, for: .seconds(10))
+            let verdicts = fights.look(found, of: "home", parts: parts, at: now)
+            #expect(verdicts.keys.map(\.self) == (isContested ? [address] : []))
+            #expect(verdicts.values.allSatisfy { $0.status == .contested && $0.message.hasPrefix("spec.type was put right 6 times") })
+            #expect(fights.look(plan([]), of: "pi-1", at: now) == [:])
+            _ = fights.look(found, of: "home", parts: parts, at: now + .seconds(601))
+            #expect((fights.count == 0) == isForgotten)
+        }
+    }
+
+    @Test func whatNobodyTriesAnyMoreIsForgotten() {
+        var fights = Fights()
+        let last = fight(&fights, from: noon, for: .seconds(10)).last ?? noon
+        // Changed back, and then gone without a word; something else is put right much later.
+        fights.noteRepaired(World.address("a/S/1"), fields: ["x"], by: nil, at: last + .seconds(660))
+        #expect(fights.count == 2)
+        fights.noteRepaired(World.address("a/S/1"), fields: ["x"], by: nil, at: last + .seconds(661))
+        #expect(fights.contested == [] && fights.count == 1)
+    }
+
     @Test func resumingStartsFromNothing() {
         for (scope, isMeant) in [
             (.all, true), (.target("home"), true), (.addresses("home/*"), true), (.addresses("\(address)"), true), (.target("pi-1"), false),

@@ -107,11 +107,30 @@ package struct Fights: Sendable, Hashable, Codable {
         return now < until ? .contested(until: until, message: fight.message(of: address, until: until)) : .free
     }
 
-    /// The same as actions of a plan are withheld by.
-    package mutating func withheld(_ actions: [Action], at now: Moment) -> [ResourceAddress: Withheld] {
-        actions.reduce(into: [:]) { verdicts, action in
-            if case .contested(_, let message) = verdict(action.address, at: now) { verdicts[action.address] = Withheld(.contested, message) }
+    /// Notes what a plan found at a target, and says which of its actions are to be left: `noteInSync` or `verdict` of each.
+    ///
+    /// - Parameters:
+    ///   - plan: As it was found, before anything was withheld.
+    ///   - parts: What was looked at; nil: all of the target. What of it is neither an action nor a problem is as declared, or gone.
+    package mutating func look(
+        _ plan: Plan,
+        of target: String,
+        parts: Set<ResourceAddress>? = nil,
+        at now: Moment
+    ) -> [ResourceAddress: Withheld] {
+        let here = fights.keys.filter { $0.target == target && parts?.contains($0) ?? true }
+        guard !here.isEmpty, !plan.problems.contains(where: { $0.target == target && $0.address == nil }) else { return [:] }
+        let differing = Set(plan.actions.map(\.address))
+        let unclear = Set(plan.problems.compactMap(\.address))
+        var verdicts: [ResourceAddress: Withheld] = [:]
+        for address in here where !unclear.contains(address) {
+            if !differing.contains(address) {
+                noteInSync(address, at: now)
+            } else if case .contested(_, let message) = verdict(address, at: now) {
+                verdicts[address] = Withheld(.contested, message)
+            }
         }
+        return verdicts
     }
 
     /// When the first of the waits is over; nil: none is on.
@@ -141,7 +160,9 @@ package struct Fights: Sendable, Hashable, Codable {
                 return recent.isEmpty ? nil : recent
             }
             if fight.level == 0 { return fight.repairs.isEmpty ? nil : fight }
-            return fight.inSync.map { now - $0 > limits.window } ?? false ? nil : fight
+            // Not tried again long after that was allowed: it is gone, or somebody has paused it.
+            let isOver = now - fight.last > backoff(fight.level) + limits.window
+            return isOver || fight.inSync.map { now - $0 > limits.window } ?? false ? nil : fight
         }
     }
 }
