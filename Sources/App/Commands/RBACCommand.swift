@@ -5,6 +5,7 @@ import KubernetesAPI
 import Reporting
 import ResourceModel
 import SpecSources
+import Values
 
 struct RBACCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
