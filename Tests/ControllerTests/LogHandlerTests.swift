@@ -13,7 +13,7 @@ import Values
 
     private func lines(_ format: Configuration.Log.Format, level: Configuration.Log.Level = .info, _ body: (inout Logger) -> Void) -> [String] {
         let lines = Lines()
-        var log = Configuration.Log()
+        var log = Configuration().log
         log.format = format
         log.level = level
         var logger = Logger(label: "plumb") { _ in

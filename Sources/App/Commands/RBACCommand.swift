@@ -120,7 +120,8 @@ struct RBACCommand: AsyncParsableCommand {
     /// What `--plural` says, in the versions that are declared.
     private func given(_ resources: [DesiredResource]) -> [APIResource] {
         plurals.compactMap(Self.kind).flatMap { given in
-            let versions = Set(resources.filter { $0.kind == given.kind }.compactMap { $0.fields["apiVersion"]?.stringValue }.map { GroupVersion($0) })
+            let ofKind = resources.filter { $0.kind == given.kind }
+            let versions = Set(ofKind.compactMap { $0.fields["apiVersion"]?.stringValue }.map { GroupVersion($0) })
             return versions.filter { $0.group == given.group }.map {
                 APIResource(groupVersion: $0, kind: given.kind, plural: given.plural, isNamespaced: given.isNamespaced)
             }

@@ -71,7 +71,7 @@ struct SudoersCommand: AsyncParsableCommand {
     }
 
     private static func isName(_ text: String) -> Bool {
-        guard (1...64).contains(text.utf8.count), let first = text.utf8.first, first != UInt8(ascii: "-"), first != UInt8(ascii: ".") else { return false }
+        guard (1...64).contains(text.utf8.count), let first = text.utf8.first, !"-.".utf8.contains(first) else { return false }
         return text.utf8.allSatisfy { byte in
             switch byte {
             case UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "0")...UInt8(ascii: "9"): true

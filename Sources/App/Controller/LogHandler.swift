@@ -81,7 +81,11 @@ package struct LineLogHandler: LogHandler {
         }
     }
 
-    private static func shortened(_ text: String) -> String { Escaping.shortened(text, limit: 4000) }
+    /// Cut before it is escaped, so that megabytes of it cost nothing.
+    private static func shortened(_ text: String) -> String {
+        guard text.utf8.count > 4000 else { return Escaping.shown(text) }
+        return Escaping.shown(String(text.unicodeScalars.prefix(4000))) + "…"
+    }
 
     /// As it stands where that is one word, else in quotes.
     private static func word(_ text: String) -> String {

@@ -12,7 +12,8 @@ extension AccessRules {
         for rule in rules where !places.contains(rule.namespace) { places.append(rule.namespace) }
         for place in places {
             let kind = place == nil ? "ClusterRole" : "Role"
-            documents.append(head(Self.api, kind, name: roleName, namespace: place) + "rules:\n" + rules.filter { $0.namespace == place }.map(text).joined())
+            let entries = rules.filter { $0.namespace == place }.map(text).joined()
+            documents.append(head(Self.api, kind, name: roleName, namespace: place) + "rules:\n" + entries)
             documents.append(head(Self.api, "\(kind)Binding", name: roleName, namespace: place) + binding(to: kind))
         }
         let comments = (heading + notes.map { "- \($0)" }).map { "# \($0)\n" }.joined()

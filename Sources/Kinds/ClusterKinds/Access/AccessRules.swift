@@ -132,7 +132,8 @@ package struct AccessRules: Sendable {
                 add(namespace, group.group, group.plural, verbs, names, Self.purpose(verbs, kind: some[0].object.kind))
             }
             guard isListed else { continue }
-            add(namespace, group.group, group.plural, ["list", "watch"], [], "\(members.count) are declared, so they are listed and followed together")
+            let why = "\(members.count) are declared, so they are listed and followed together"
+            add(namespace, group.group, group.plural, ["list", "watch"], [], why)
             if members[0].object.kind == "Secret", let namespace {
                 notes.append("Reads all Secrets of namespace \(namespace), as \(members.count) are declared there.")
             }
@@ -171,7 +172,8 @@ package struct AccessRules: Sendable {
         for (object, api) in placed where api.groupVersion.group == Self.rbac && !object.managesFieldsOnly {
             let namespace = api.isNamespaced ? object.namespace ?? "default" : nil
             switch object.kind {
-            case "Role", "ClusterRole": add(namespace, Self.rbac, api.plural, ["escalate"], [object.name], "\(object.kind): with rights that Plumb lacks")
+            case "Role", "ClusterRole":
+                add(namespace, Self.rbac, api.plural, ["escalate"], [object.name], "\(object.kind): with rights that Plumb lacks")
             default:
                 guard let role = object.body[path: "roleRef", "name"]?.stringValue else { continue }
                 let plural = object.body[path: "roleRef", "kind"] == "Role" ? "roles" : "clusterroles"

@@ -5,9 +5,10 @@ extension IptablesChain {
     static func addRights(for resource: DesiredResource, to rights: inout [SudoRight], _ mayDisconnect: inout [String]) {
         guard let declaration = Declaration(resource) else { return }
         for backend in Backend.allCases {
-            let tool = "\(declaration.family.command)-\(backend.rawValue)"
-            rights.append(SudoRight(["\(tool)-save"], for: "IptablesChain: reads the rules of \(declaration.family.rawValue)"))
-            rights.append(SudoRight(["\(tool)-restore", "-w", "5", "--noflush"], for: "IptablesChain: changes the rules of \(declaration.family.rawValue)"))
+            let family = declaration.family
+            let tool = "\(family.command)-\(backend.rawValue)"
+            rights.append(SudoRight(["\(tool)-save"], for: "IptablesChain: reads the rules of \(family.rawValue)"))
+            rights.append(SudoRight(["\(tool)-restore", "-w", "5", "--noflush"], for: "IptablesChain: changes the rules of \(family.rawValue)"))
         }
         rights.append(SudoRight(["nft", "monitor"], for: "IptablesChain: hears of changes at once ('plumb run')"))
         let words = "\(resource.address.resource) references: remove"

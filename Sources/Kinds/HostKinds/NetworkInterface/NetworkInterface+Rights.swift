@@ -4,7 +4,9 @@ import Values
 extension NetworkInterface {
     /// What the steps in NetworkInterface+Steps run for this spec, whatever is found on the host.
     static func addRights(for resource: DesiredResource, to rights: inout [SudoRight], _ mayDisconnect: inout [String], _ notes: inout [String]) {
-        guard let interface = resource.fields["interface"]?.stringValue, isSafeName(interface), let settings = Settings(resource.fields) else { return }
+        guard let interface = resource.fields["interface"]?.stringValue, isSafeName(interface), let settings = Settings(resource.fields) else {
+            return
+        }
         let purpose = resource.address.resource
         for arguments in settings.arguments { rights.append(SudoRight(["ip", "link", "set", "dev", interface] + arguments, for: purpose)) }
         if settings.mtu != nil { mayDisconnect.append("\(purpose) mtu") }
@@ -21,7 +23,7 @@ extension NetworkInterface {
             : [["rm", "-f", "\(Unit.folder)/\(unit.wantedLink)"], ["rm", "-f", unit.path], ["systemctl", "daemon-reload"]]
         for command in commands { rights.append(SudoRight(command, for: "\(purpose)/persist")) }
         if persist {
-            notes.append("\(purpose)/persist writes a unit of systemd, and whoever may write that can have root run anything: as much as all of root's rights.")
+            notes.append("\(purpose)/persist writes a unit of systemd, which can have root run anything: that is as much as all of root's rights.")
         }
     }
 }

@@ -1,0 +1,50 @@
+import Foundation
+import Testing
+
+/// The files for running Plumb as a service are what Plumb prints, and what systemd takes.
+@Suite struct ControllerExampleTests {
+    private static let folder = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
+        .appendingPathComponent("examples/controller").path
+
+    /// `PLUMB_RECORD=1` writes them anew; look at the diff before you commit it.
+    @Test(arguments: [("rbac.yaml", ["rbac", "specs"]), ("sudoers", ["sudoers", "pi-1", "specs"])])
+    func printedRightsAreUpToDate(file: String, arguments: [String]) async throws {
+        let printed = try await run([plumb] + arguments, folder: Self.folder)
+        #expect(printed.status == 0, "\(printed.errorOutput)")
+        let path = "\(Self.folder)/\(file)"
+        if ProcessInfo.processInfo.environment["PLUMB_RECORD"] == "1" { try Data(printed.output.utf8).write(to: URL(fileURLWithPath: path)) }
+        #expect(printed.output == (try String(contentsOfFile: path, encoding: .utf8)))
+    }
+
+    @Test func theUnitIsOneAndIsHardened() async throws {
+        let folder = FileManager.default.temporaryDirectory.appendingPathComponent("plumb-unit-\(UUID().uuidString)")
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(at: folder) }
+        // Checked is also that the program is there.
+        let text = try String(contentsOfFile: "\(Self.folder)/plumb.service", encoding: .utf8).replacing("/usr/local/bin/plumb", with: "/bin/true")
+        let unit = folder.appendingPathComponent("plumb.service").path
+        try Data(text.utf8).write(to: URL(fileURLWithPath: unit))
+        let verified = try await run(["systemd-analyze", "verify", unit])
+        let complaints = verified.errorOutput.split(separator: "\n").filter { $0.contains("plumb.service") }
+        #expect(complaints.isEmpty, "\(complaints)")
+        // 10 is a service that may do all that root may; below 2 is what systemd calls OK.
+        let security = try await run(["systemd-analyze", "security", "--offline=true", "--threshold=20", unit])
+        #expect(security.status == 0, "\(security.output)")
+    }
+}
+
+extension LabTests {
+    @Suite struct ControllerManifestTests {
+        @Test func aServerTakesTheManifests() async throws {
+            let lab = try Lab()
+            let folder = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
+                .appendingPathComponent("examples/controller").path
+            let admin = ["KUBECONFIG": "\(lab.folder)/api-server/kubeconfig"]
+            let rights = try await run(["kubectl", "apply", "-f", "\(folder)/rbac.yaml"], environment: admin)
+            #expect(rights.status == 0, "\(rights.errorOutput)")
+            let all = try await run(["kubectl", "apply", "--dry-run=server", "-f", "\(folder)/deployment.yaml"], environment: admin)
+            #expect(all.status == 0 && all.output.contains("deployment.apps/plumb created"), "\(all.output) \(all.errorOutput)")
+            _ = try await run(["kubectl", "delete", "--wait=false", "-f", "\(folder)/rbac.yaml"], environment: admin)
+        }
+    }
+}
