@@ -22,6 +22,8 @@ extension SSHSession {
         var sink: ((ChannelEvent) -> Void)?
         /// Bytes that came while nobody listened.
         var stray = 0
+        /// Nothing is read for the moment, so that the other side has to wait once its window is full.
+        var isPaused = false
         /// It is given up; its bytes are nobody's any more.
         var isClosing = false
         /// How it ended, for who listens later.
@@ -146,7 +148,7 @@ extension SSHSession {
             channel.pending.moveReaderIndex(forwardBy: written)
         }
         for stream: Int32 in [0, SSH_EXTENDED_DATA_STDERR] {
-            while true {
+            while !channel.isPaused {
                 var count = 0
                 let bytes = [UInt8](unsafeUninitializedCapacity: 32 * 1024) { buffer, initialized in
                     count = buffer.withMemoryRebound(to: CChar.self) { libssh2_channel_read_ex(channel.pointer, stream, $0.baseAddress, $0.count) }
