@@ -172,7 +172,10 @@ let package = Package(
         ),
         tests(
             "GitTests",
-            ["Git", "SSH", "SpecSources", "plumb", .product(name: "Crypto", package: "swift-crypto"), .product(name: "Subprocess", package: "swift-subprocess")]
+            [
+                "Git", "SSH", "SpecSources", "plumb", .product(name: "Crypto", package: "swift-crypto"),
+                .product(name: "Subprocess", package: "swift-subprocess"),
+            ]
         ),
         tests("ForgeTests", ["Forge", "Values", .product(name: "Crypto", package: "swift-crypto")]),
         tests(

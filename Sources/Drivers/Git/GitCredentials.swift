@@ -16,25 +16,35 @@ final class GitCredentials {
     }
 
     private let url: GitURL
-    private let tokenFile: String?
     private let environment: [String: String]
-    private var sources: [(GitCredentials) throws(GitFailure) -> (Login, String)?] = []
+    private enum Source {
+        case url
+        case file(String)
+        case netrc
+        case helper
+    }
+    private var sources: [Source]
     /// Where the logins came from that were refused.
     private(set) var tried: [String] = []
 
     init(_ url: GitURL, tokenFile: String?, environment: [String: String] = ProcessInfo.processInfo.environment) {
         self.url = url
-        self.tokenFile = tokenFile
         self.environment = environment
         // Whoever names a token means that one and no other.
-        sources = tokenFile == nil ? [Self.ofURL, Self.ofNetrc, Self.ofHelper] : [Self.ofFile]
+        sources = tokenFile.map { [.file($0)] } ?? [.url, .netrc, .helper]
     }
 
     /// The next login to try; nil when there is none left.
     func next() throws(GitFailure) -> Login? {
         while !sources.isEmpty {
-            let source = sources.removeFirst()
-            if let (login, place) = try source(self) {
+            let found: (Login, String)? =
+                switch sources.removeFirst() {
+                case .url: ofURL()
+                case .file(let path): try ofFile(path)
+                case .netrc: ofNetrc()
+                case .helper: ofHelper()
+                }
+            if let (login, place) = found {
                 tried.append(place)
                 return login
             }
@@ -53,14 +63,13 @@ final class GitCredentials {
 
     // MARK: Where they come from
 
-    private static func ofURL(_ credentials: GitCredentials) -> (Login, String)? {
-        guard let user = credentials.url.user, let password = credentials.url.password else { return nil }
+    private func ofURL() -> (Login, String)? {
+        guard let user = url.user, let password = url.password else { return nil }
         return (Login(user: user, password: password), "the URL")
     }
 
-    private static func ofFile(_ credentials: GitCredentials) throws(GitFailure) -> (Login, String)? {
-        guard let path = credentials.tokenFile else { return nil }
-        guard let text = contents(of: path) else {
+    private func ofFile(_ path: String) throws(GitFailure) -> (Login, String)? {
+        guard let text = Self.contents(of: path) else {
             throw GitFailure(
                 .invalid,
                 "the token in \(path) can't be read",
@@ -72,13 +81,13 @@ final class GitCredentials {
             throw GitFailure(.invalid, "\(path) holds no token", fix: "--git-token-file takes a file with nothing but the token in it, on one line.")
         }
         // GitHub's apps want this name; the others take any.
-        return (Login(user: credentials.url.user ?? "x-access-token", password: token), path)
+        return (Login(user: url.user ?? "x-access-token", password: token), path)
     }
 
-    private static func ofNetrc(_ credentials: GitCredentials) -> (Login, String)? {
-        guard let path = credentials.environment["NETRC"] ?? credentials.environment["HOME"].map({ "\($0)/.netrc" }), let text = contents(of: path)
+    private func ofNetrc() -> (Login, String)? {
+        guard let path = environment["NETRC"] ?? environment["HOME"].map({ "\($0)/.netrc" }), let text = Self.contents(of: path)
         else { return nil }
-        guard let login = netrc(text, host: credentials.url.host, user: credentials.url.user) else { return nil }
+        guard let login = Self.netrc(text, host: url.host, user: url.user) else { return nil }
         return (login, path)
     }
 
@@ -137,8 +146,7 @@ final class GitCredentials {
     private static let helperLimit = Duration.seconds(10)
 
     /// What git's own `credential.helper` has; nil where git is not installed or no helper knows.
-    private static func ofHelper(_ credentials: GitCredentials) -> (Login, String)? {
-        let url = credentials.url
+    private func ofHelper() -> (Login, String)? {
         var question = "protocol=\(url.scheme.rawValue)\nhost=\(url.place)\npath=\(url.path.drop { $0 == "/" })\n"
         if let user = url.user {
             guard !user.contains("\n") else { return nil }
@@ -165,7 +173,7 @@ final class GitCredentials {
                     return result.standardOutput
                 }
                 group.addTask {
-                    try? await Task.sleep(for: helperLimit)
+                    try? await Task.sleep(for: Self.helperLimit)
                     return nil
                 }
                 defer { group.cancelAll() }

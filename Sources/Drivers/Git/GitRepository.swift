@@ -144,7 +144,7 @@ package struct GitRepository: Sendable {
                 .path(FilePath(program)),
                 arguments: Arguments(executablePathOverride: "plumb", remainingValues: ["read-repository"]),
                 // Its stdin stays open until it is done: that it ends tells it that we are gone.
-                input: CustomWriteInput(),
+                input: .inputWriter,
                 output: .sequence,
                 error: .discarded
             ) { execution in

@@ -41,6 +41,9 @@ package struct GitLocation: Hashable, Sendable {
         return GitURL.redacted(url) + (path.isEmpty ? "" : "//\(path)")
     }
 
+    /// A source that a person gave, without credentials.
+    package static func shown(_ source: String) -> String { (try? GitLocation(source: source))?.shown ?? GitURL.redacted(source) }
+
     /// The path without slashes at its ends; empty: all of the repository.
     package var folder: String {
         get throws(GitFailure) {

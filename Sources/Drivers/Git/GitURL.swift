@@ -33,7 +33,6 @@ struct GitURL: Hashable, Sendable {
         guard text.utf8.count <= 4096, text.unicodeScalars.allSatisfy({ $0.value > 0x20 && $0.value != 0x7f }) else {
             throw refuse("has spaces or control characters in it, or more than 4096 bytes", "Write spaces in a URL as %20.")
         }
-        self.shown = shown
         guard let mark = text.ranges(of: "://").first else {
             guard GitLocation.isURL(text), let colon = text.firstIndex(of: ":") else { throw refuse("is no git URL") }
             let (user, password, authority) = Self.split(text[..<colon])

@@ -1,5 +1,6 @@
 internal import Foundation
 internal import Glibc
+internal import SpecSources
 
 /// The other end of `GitRepository`: what `plumb read-repository` does.
 package enum RepositoryReader {
@@ -52,7 +53,8 @@ package enum RepositoryReader {
 
     /// Soft limits: they are there for what comes from a server, not against this program.
     private static func limit(_ request: ReadRequest) {
-        func set(_ resource: __rlimit_resource, _ value: Int) {
+        func set(_ kind: __rlimit_resource, _ value: Int) {
+            let resource = __rlimit_resource_t(kind.rawValue)
             var limit = rlimit()
             guard getrlimit(resource, &limit) == 0 else { return }
             limit.rlim_cur = min(limit.rlim_max, rlim_t(value))

@@ -49,9 +49,10 @@ final class RepositoryReading {
         let limit = request.limits.references
         let choice: Advertisement.Choice
         let names = request.revision.map { $0.hasPrefix("refs/") ? [$0] : ["refs/heads/\($0)", "refs/tags/\($0)"] } ?? []
-        do throws(GitFailure) {
-            choice = try repository.references(named: names, limit: limit).choose(request.revision)
-        } catch {
+        let named = try repository.references(named: names, limit: limit)
+        if let found = try? named.choose(request.revision) {
+            choice = found
+        } else {
             // Once more with all of them, for what a person is told.
             choice = try Self.choose(request.revision, in: try repository.references(limit: limit), of: url)
         }

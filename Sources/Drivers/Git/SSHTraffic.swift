@@ -36,7 +36,8 @@ extension Handover: @unchecked Sendable {}
 /// `git-upload-pack` on the other side of our own SSH, so that known hosts, keys, the agent and jump hosts are the same as for hosts.
 final class SSHTraffic: TrafficStream {
     /// What has come and was not read yet. Past `most` the other side is made to wait.
-    private final class Inbox {
+    private final class Inbox: @unchecked Sendable {
+        // All of it is behind its condition's lock.
         private let condition = NSCondition()
         private var parts: [[UInt8]] = []
         private var offset = 0
@@ -150,7 +151,8 @@ final class SSHTraffic: TrafficStream {
     }
 
     /// Holds the stream for the time between its first bytes and its return.
-    private final class Pausing {
+    private final class Pausing: @unchecked Sendable {
+        // All of it is behind its lock.
         private let lock = NSLock()
         private var stream: SSHSession.Stream?
         private var isDue = false
@@ -230,9 +232,3 @@ final class SSHTraffic: TrafficStream {
         }
     }
 }
-
-// All of it is behind its condition's lock.
-extension SSHTraffic.Inbox: @unchecked Sendable {}
-
-// All of it is behind its lock.
-extension SSHTraffic.Pausing: @unchecked Sendable {}

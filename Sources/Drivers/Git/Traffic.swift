@@ -198,7 +198,7 @@ final class Traffic {
         }
 
         func forget(_ freed: UnsafeMutablePointer<git_smart_subtransport_stream>) {
-            guard let traffic, let current = traffic.stream, UnsafeMutableRawPointer(current) == UnsafeMutableRawPointer(freed) else { return }
+            guard let traffic, let current = traffic.stream, UInt(bitPattern: current) == UInt(bitPattern: freed) else { return }
             traffic.stream = nil
             traffic.innerStream = nil
         }
