@@ -175,7 +175,8 @@ let package = Package(
             [
                 "Git", "SSH", "SpecSources", "plumb", .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "Subprocess", package: "swift-subprocess"),
-            ]
+            ],
+            resources: [.copy("git-server")]
         ),
         tests("ForgeTests", ["Forge", "Values", .product(name: "Crypto", package: "swift-crypto")]),
         tests(
