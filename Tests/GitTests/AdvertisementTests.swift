@@ -22,11 +22,13 @@ struct AdvertisementTests {
         return found
     }()
 
-    @Test(arguments: [
+    private static let choices: [(String?, String?, String, String)] = [
         (nil, "refs/heads/main", a, a), ("HEAD", "refs/heads/main", a, a), ("other", "refs/heads/other", b, b),
         ("refs/heads/other", "refs/heads/other", b, b),
         ("v1", "refs/tags/v1", tag, a), ("refs/tags/v2", "refs/tags/v2", tag, a), ("same", "refs/heads/same", b, b), (b, nil, b, b),
-    ])
+    ]
+
+    @Test(arguments: choices)
     func chooses(revision: String?, reference: String?, object: String, commit: String) throws {
         #expect(try Self.usual.choose(revision) == Advertisement.Choice(reference: reference, object: object, commit: commit))
     }

@@ -1,5 +1,6 @@
 import Foundation
 import Git
+import SpecSources
 import Testing
 
 /// Repositories on this machine, read by the real process.

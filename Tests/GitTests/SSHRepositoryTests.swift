@@ -55,7 +55,8 @@ struct SSHRepositoryTests {
         try await shop.repository("it's a; touch pwned! $(touch pwned)")
         try await serve(shop) { port, change in
             let path = "\(shop.folder)/it's%20a;%20touch%20pwned!%20$(touch%20pwned).git"
-            #expect(try await shop.read(GitLocation(url: "ssh://root@127.0.0.1:\(port)\(path)"), change).tree?.texts == ["state/a.yaml=a"])
+            let tree = try await shop.read(GitLocation(url: "ssh://root@127.0.0.1:\(port)\(path)"), change).tree
+            #expect(tree?.texts == ["state/a.yaml=a"])
             #expect(!FileManager.default.fileExists(atPath: "/root/pwned"))
         }
     }
@@ -68,7 +69,8 @@ struct SSHRepositoryTests {
         let commit = try await shop.push()
         try await serve(shop) { port, change in
             let location = GitLocation(url: "ssh://root@127.0.0.1:\(port)\(shop.folder)/specs.git", path: "state")
-            #expect(try await shop.read(location, change).tree?.commit == commit)
+            let tree = try await shop.read(location, change).tree
+            #expect(tree?.commit == commit)
         }
     }
 

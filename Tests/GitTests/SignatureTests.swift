@@ -95,7 +95,7 @@ struct SignatureTests {
     func saysWhoMaySign(text: String, time: Double, isAllowed: Bool) throws {
         let key = try #require(PublicKey(text: Self.one))
         let answer = try AllowedSigners(text).principals(of: key, namespace: "git", at: Date(timeIntervalSince1970: time))
-        #expect((try? answer.get()) != nil == isAllowed, "\(answer)")
+        #expect(((try? answer.get()) != nil) == isAllowed, "\(answer)")
     }
 
     @Test(arguments: [

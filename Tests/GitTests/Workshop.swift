@@ -1,5 +1,6 @@
 import Foundation
 import Git
+import SpecSources
 import Subprocess
 import Testing
 
@@ -145,8 +146,8 @@ let plumb: String = {
 }()
 
 /// A server that runs while `body` does: `git-server`, or sshd.
-func withServer<Result>(_ command: [String], _ body: (_ port: Int) async throws -> Result) async throws -> Result {
-    let result = try await Subprocess.run(
+func withServer(_ command: [String], _ body: (_ port: Int) async throws -> Void) async throws {
+    _ = try await Subprocess.run(
         .name(command[0]),
         arguments: Arguments(Array(command.dropFirst())),
         input: .inputWriter,
@@ -160,11 +161,9 @@ func withServer<Result>(_ command: [String], _ body: (_ port: Int) async throws 
             if text.contains("\n") { break }
         }
         let port = try #require(Int(text.trimmingCharacters(in: .whitespacesAndNewlines)), "\(command[0]) said '\(text)'")
-        let result = try await body(port)
+        try await body(port)
         try await execution.standardInputWriter.finish()
-        return result
     }
-    return result.closureResult
 }
 
 let gitServer = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent("git-server").path
