@@ -67,7 +67,7 @@ let package = Package(
             "Git",
             [
                 "CLibGit2", "SSH", "SpecSources", .product(name: "Crypto", package: "swift-crypto"),
-                .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "CryptoExtras", package: "swift-crypto"),
                 .product(name: "Subprocess", package: "swift-subprocess"),
             ]
         ),
@@ -184,7 +184,14 @@ let package = Package(
                 .product(name: "NIOPosix", package: "swift-nio"),
             ]
         ),
-        tests("GitTests", ["Git", "SSH", "SpecSources", .product(name: "Crypto", package: "swift-crypto")]),
+        tests(
+            "GitTests",
+            [
+                "Git", "SSH", "SpecSources", "plumb", .product(name: "Crypto", package: "swift-crypto"),
+                .product(name: "Subprocess", package: "swift-subprocess"),
+            ],
+            resources: [.copy("git-server")]
+        ),
         tests("ForgeTests", ["Forge", "Values", .product(name: "Crypto", package: "swift-crypto")]),
         tests(
             "ControllerTests",

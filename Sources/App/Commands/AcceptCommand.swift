@@ -19,7 +19,7 @@ struct AcceptCommand: AsyncParsableCommand {
     @Argument(help: "The name of a Host or Cluster in the specs.")
     var name: String
 
-    @Argument(help: "A folder of YAML files, or one file.")
+    @Argument(help: "A folder of YAML files, one file, or a git URL.")
     var source = Source.defaultPath
 
     @Flag(help: "Don't ask.")
@@ -33,17 +33,23 @@ struct AcceptCommand: AsyncParsableCommand {
 
     func run() async throws {
         let terminal = Terminal(plain: options.noColor)
-        let desired = try Source.load(source, contextIsGiven: options.context != nil || Source.isInPod, terminal: terminal)
+        let loaded = try await Source.load(
+            source,
+            options: options.sourceOptions,
+            contextIsGiven: options.context != nil || Source.isInPod,
+            terminal: terminal
+        )
+        let desired = loaded.desired
         guard let target = desired.targets.first(where: { $0.name == name }) else {
             let names = desired.targets.map(\.name)
             let nearest = Diagnostic.nearest(to: name, among: names).map { "Did you mean '\($0)'? " } ?? ""
-            terminal.writeError("\(terminal.errors.errorWord): \(Escaping.shown(source)) has no Host or Cluster '\(Escaping.shown(name))'\n")
+            terminal.writeError("\(terminal.errors.errorWord): \(Escaping.shown(loaded.shown)) has no Host or Cluster '\(Escaping.shown(name))'\n")
             terminal.writeError("    \(nearest)There are: \(Escaping.shown(names.joined(separator: ", "))).\n")
             throw ExitCode(1)
         }
         let record = try await ApplyRecord.open(command: "accept", source: source, options: options, terminal: terminal)
         defer { record.close() }
-        let composition = Composition(options: options, source: SourceIdentity(of: source))
+        let composition = Composition(options: options, source: loaded.identity)
         let observation = await composition.observeAnyone(target, [])
         await composition.close()
         do {
@@ -113,7 +119,7 @@ struct AcceptCommand: AsyncParsableCommand {
     private func word(_ kind: String) -> String { kind == TargetIdentity.Kind.cluster.rawValue ? "cluster" : "machine" }
 
     private func accept(_ identity: Inventory.Identity, before: Inventory.Identity?, in record: ApplyRecord) async throws(StoreFailure) {
-        let run = try await record.journal.begin(RunStart(command: "accept", source: source, caller: record.caller, started: Date()))
+        let run = try await record.journal.begin(RunStart(command: "accept", source: Source.shown(source), caller: record.caller, started: Date()))
         try await record.journal.accept(identity)
         let then = before.map { "; it was \(words($0))" } ?? ""
         try await record.journal.end(run, outcome: .complete, message: "\(name) is \(words(identity))\(then)", at: Date())

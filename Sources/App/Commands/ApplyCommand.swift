@@ -27,7 +27,7 @@ struct ApplyCommand: AsyncParsableCommand {
             """
     )
 
-    @Argument(help: "A folder of YAML files, one file, or a plan (*.json).")
+    @Argument(help: "A folder of YAML files, one file, a git URL, or a plan (*.json).")
     var source = Source.defaultPath
 
     @Flag(help: "Don't ask.")
@@ -89,11 +89,15 @@ struct ApplyCommand: AsyncParsableCommand {
             guard options.targets.isEmpty else {
                 throw ValidationError("--target can't be given with a plan: it holds what it was narrowed to. Plan again with --target.")
             }
+            guard options.git.revision == nil, options.git.path == nil else {
+                throw ValidationError("--revision and --path can't be given with a plan: it holds both. Plan again with them.")
+            }
         } else {
             guard onStale == nil else { throw ValidationError("--on-stale needs a plan: only what was planned before can be stale.") }
             guard specs == nil else {
                 throw ValidationError("--source says where the specs of a plan are; '\(source)' is no plan (*.json). Give the specs alone.")
             }
+            try options.git.check(source)
         }
         guard (.seconds(1) ... .seconds(3600)).contains(confirmTimeout.value) else {
             throw ValidationError("--confirm-timeout must be from 1s to 1h, not \(confirmTimeout).")
@@ -103,10 +107,10 @@ struct ApplyCommand: AsyncParsableCommand {
     func run() async throws {
         let terminal = Terminal(plain: options.noColor)
         let saved = PlanFile.isNamed(source) ? try PlanFile.read(source, terminal: terminal) : nil
-        let locks = TargetLocks(command: "plumb apply \(source)", patience: lockTimeout?.value ?? .zero)
+        let locks = TargetLocks(command: "plumb apply \(Source.shown(source))", patience: lockTimeout?.value ?? .zero)
         let session: Session
         if let saved {
-            session = try Session(
+            session = try await Session(
                 of: saved,
                 at: specs ?? saved.source,
                 options: options,
@@ -115,7 +119,7 @@ struct ApplyCommand: AsyncParsableCommand {
                 terminal: terminal
             )
         } else {
-            session = try Session(
+            session = try await Session(
                 source: source,
                 selection: options.selection,
                 options: options,

@@ -56,6 +56,7 @@ final class ApplyRecord: Sendable {
         terminal: Terminal,
         now: @escaping @Sendable () -> Date = { Date() }
     ) async throws -> ApplyRecord {
+        let source = Source.shown(source)
         do throws(StoreFailure) {
             let directory = try DataDirectory(creating: try options.dataDirectory.requiredPath())
             let caller = Caller.current(environment: ProcessInfo.processInfo.environment)

@@ -17,7 +17,7 @@ struct HostKeyCommand: AsyncParsableCommand {
     @Argument(help: "The host's name in the specs.")
     var name: String
 
-    @Argument(help: "A folder of YAML files, or one file.")
+    @Argument(help: "A folder of YAML files, one file, or a git URL.")
     var source = Source.defaultPath
 
     @Option(
@@ -40,13 +40,16 @@ struct HostKeyCommand: AsyncParsableCommand {
 
     @OptionGroup var dataDirectory: DataDirectoryOption
 
+    @OptionGroup var git: GitSourceOptions
+
     @Flag(name: .customLong("no-color"), help: "No colours (NO_COLOR in the environment does the same).")
     var noColor = false
 
     func run() async throws {
         let terminal = Terminal(plain: noColor)
         // A context is of no interest here.
-        let desired = try Source.load(source, contextIsGiven: true, terminal: terminal)
+        let sources = SourceOptions(git, identity: identity, knownHosts: knownHosts, sshConfig: sshConfig, dataDirectory: dataDirectory.path)
+        let desired = try await Source.load(source, options: sources, contextIsGiven: true, terminal: terminal).desired
         let hosts = desired.targets.compactMap { if case .host(let host) = $0 { host } else { nil } }
         guard let host = hosts.first(where: { $0.name == name }) else {
             terminal.writeError("\(terminal.errors.errorWord): '\(Escaping.shown(name))' is no host of the specs\n")

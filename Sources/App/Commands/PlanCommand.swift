@@ -22,7 +22,7 @@ struct PlanCommand: AsyncParsableCommand {
             """
     )
 
-    @Argument(help: "A folder of YAML files, or one file.")
+    @Argument(help: "A folder of YAML files, one file, or a git URL.")
     var source = Source.defaultPath
 
     @Option(help: ArgumentHelp("text, json or markdown.", valueName: "format"))
@@ -37,6 +37,7 @@ struct PlanCommand: AsyncParsableCommand {
     @OptionGroup var options: SharedOptions
 
     func validate() throws {
+        try options.git.check(source)
         if let out, !PlanFile.isNamed(out) {
             throw ValidationError("--out needs a name that ends in .json, not '\(out)': that is how 'plumb apply' knows a plan from specs.")
         }
@@ -44,7 +45,7 @@ struct PlanCommand: AsyncParsableCommand {
 
     func run() async throws {
         let terminal = Terminal(plain: options.noColor)
-        let session = try Session(source: source, selection: options.selection, options: options, terminal: terminal)
+        let session = try await Session(source: source, selection: options.selection, options: options, terminal: terminal)
         let plan = await session.plan()
         await session.close()
 

@@ -11,13 +11,13 @@ package struct PlumbCommand: AsyncParsableCommand {
             'plumb apply' shows the same, asks, and ends the differences.
             'plumb history' shows what was changed, when, by whom, and how it went.
 
-            SOURCE is a folder of YAML files (default: state) or one file.
+            SOURCE is a folder of YAML files (default: state), one file, or a git URL.
             """,
         version: PlumbCommand.version,
         subcommands: [
             ValidateCommand.self, PlanCommand.self, ApplyCommand.self, HistoryCommand.self, ReleaseCommand.self, AcceptCommand.self,
             HostKeyCommand.self, UnlockCommand.self, RunCommand.self, StatusCommand.self, HookCommand.self, PauseCommand.self, ResumeCommand.self,
-            RBACCommand.self, SudoersCommand.self,
+            RBACCommand.self, SudoersCommand.self, ReadRepositoryCommand.self,
         ]
     )
 

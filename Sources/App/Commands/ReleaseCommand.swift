@@ -62,12 +62,18 @@ struct ReleaseCommand: AsyncParsableCommand {
 
     func run() async throws {
         let terminal = Terminal(plain: options.noColor)
-        let desired = try Source.load(source, contextIsGiven: options.context != nil || Source.isInPod, terminal: terminal)
+        let loaded = try await Source.load(
+            source,
+            options: options.sourceOptions,
+            contextIsGiven: options.context != nil || Source.isInPod,
+            terminal: terminal
+        )
+        let desired = loaded.desired
         let record = try await ApplyRecord.open(command: "release", source: source, options: options, terminal: terminal)
         defer { record.close() }
         let composition = Composition(
             options: options,
-            source: SourceIdentity(of: source),
+            source: loaded.identity,
             confirmTimeout: confirmTimeout.value,
             locks: TargetLocks(command: "plumb release")
         ) {
@@ -109,7 +115,7 @@ struct ReleaseCommand: AsyncParsableCommand {
         // Hosts alone: at a cluster, that nothing is declared would mean that everything has to go.
         let hosts = targets.filter { if case .host = $0 { true } else { false } }
         let releasing = Releasing(settings, restores: restore, targets: hosts, kinds: Source.kinds)
-        var pass = Pass(desired: releasing.desired, kinds: HostKinds.all, source: source, concurrency: options.concurrency)
+        var pass = Pass(desired: releasing.desired, kinds: HostKinds.all, source: Source.shown(source), concurrency: options.concurrency)
         let brake = Brake(dataDirectory: options.dataDirectoryPath)
         do throws(StoreFailure) {
             pass.pauses = try brake.pauses()
@@ -297,7 +303,7 @@ struct ReleaseCommand: AsyncParsableCommand {
         if held.isEmpty { return report.showNothing() }
         report.showForgotten(held)
         try terminal.confirm("Forget \(Self.count(held.count))?", isAnswered: yes)
-        try await record.begin(Plan(planID: "", revision: nil, source: source))
+        try await record.begin(Plan(planID: "", revision: nil, source: Source.shown(source)))
         try await end(held, all: held.map(\.address), summary: ApplySummary(), record: record, terminal: terminal)
     }
 

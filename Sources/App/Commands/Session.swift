@@ -1,6 +1,7 @@
 import Applying
 import ArgumentParser
 import Foundation
+import Git
 import Planning
 import Reconciling
 import Reporting
@@ -20,18 +21,27 @@ struct Session {
     /// Reads and checks the specs; nothing is contacted yet.
     ///
     /// - Parameters:
+    ///   - revision: The commit that a plan was made of; nil: what the options say.
     ///   - confirmTimeout: How long a change that may cut the connection may take to be confirmed; nil: nothing is changed in this run.
     ///   - locks: How others are kept from changing the same targets.
     /// - Throws: exit status 1, after every mistake was printed.
     init(
         source: String,
+        revision: String? = nil,
         selection: Selection,
         options: SharedOptions,
         confirmTimeout: Duration? = nil,
         locks: TargetLocks = TargetLocks(),
         terminal: Terminal
-    ) throws {
-        let desired = try Source.load(source, contextIsGiven: options.context != nil || Source.isInPod, terminal: terminal)
+    ) async throws {
+        let loaded = try await Source.load(
+            source,
+            revision: revision,
+            options: options.sourceOptions,
+            contextIsGiven: options.context != nil || Source.isInPod,
+            terminal: terminal
+        )
+        let desired = loaded.desired
         let unmatched = selection.unmatched(in: desired)
         if !unmatched.isEmpty {
             let targets = desired.targets.map(\.name)
@@ -46,12 +56,13 @@ struct Session {
         var pass = Pass(
             desired: desired,
             kinds: Source.kinds,
-            source: source,
+            revision: loaded.revision,
+            source: loaded.shown,
             selection: selection,
             concurrency: options.concurrency,
             maxDeletes: options.maxDeletes
         )
-        composition = Composition(options: options, source: SourceIdentity(of: source), confirmTimeout: confirmTimeout, locks: locks) {
+        composition = Composition(options: options, source: loaded.identity, confirmTimeout: confirmTimeout, locks: locks) {
             terminal.writeError("\(Escaping.shown($0))\n")
         }
         pass.repeatsOrphans = options.verbose
@@ -73,20 +84,23 @@ struct Session {
         confirmTimeout: Duration,
         locks: TargetLocks,
         terminal: Terminal
-    ) throws {
+    ) async throws {
         func refuse(_ message: String, _ fix: String) -> any Error {
             terminal.writeError("\(terminal.errors.errorWord): \(Escaping.shown(message))\n    \(Escaping.shown(fix)) Nothing was contacted.\n")
             return ExitCode(1)
         }
-        if saved.revision == nil, !FileManager.default.fileExists(atPath: source) {
+        if !GitLocation.isURL(source), !FileManager.default.fileExists(atPath: source) {
             let place = source.hasPrefix("/") ? "" : " in \(FileManager.default.currentDirectoryPath)"
             throw refuse(
                 "the plan is of the specs in '\(saved.source)', and there is no '\(source)'\(place)",
                 "Say where they are here: --source FOLDER."
             )
         }
-        try self.init(
+        // A repository moves on, and a plan does not.
+        let commit = GitLocation.isURL(source) ? saved.revision : nil
+        try await self.init(
             source: source,
+            revision: commit,
             selection: Selection(saved.selection.map(AddressGlob.init)),
             options: options,
             confirmTimeout: confirmTimeout,
@@ -94,10 +108,12 @@ struct Session {
             terminal: terminal
         )
         // The file says where the specs are, so a person should see it.
-        terminal.writeError("plan \(Escaping.shown(saved.planID)) of the specs in \(Escaping.shown(source))\n")
+        terminal.writeError(
+            "plan \(Escaping.shown(saved.planID)) of the specs in \(Escaping.shown(Source.shown(source)))\(commit.map { " at \(Escaping.shown($0))" } ?? "")\n"
+        )
         guard pass.desired.contentHash == saved.contentHash else {
             throw refuse(
-                "the specs in '\(source)' are not those that the plan was made of",
+                "the specs in '\(Source.shown(source))' are not those that the plan was made of",
                 "A plan holds for exactly these files: bring them back, say with --source where they are, or plan again."
             )
         }

@@ -49,6 +49,8 @@ struct SharedOptions: ParsableArguments {
 
     @OptionGroup var dataDirectory: DataDirectoryOption
 
+    @OptionGroup var git: GitSourceOptions
+
     @Option(
         name: .customLong("target"),
         help: ArgumentHelp(
@@ -70,6 +72,10 @@ struct SharedOptions: ParsableArguments {
     }
 
     var dataDirectoryPath: String? { dataDirectory.path }
+
+    var sourceOptions: SourceOptions {
+        SourceOptions(git, identity: identity, knownHosts: knownHosts, sshConfig: sshConfig, dataDirectory: dataDirectoryPath)
+    }
 
     var selection: Selection { Selection(targets.map(AddressGlob.init)) }
 }

@@ -1,6 +1,7 @@
 import ArgumentParser
 import ClusterKinds
 import Foundation
+import Git
 import HostKinds
 import Reporting
 import ResourceModel
@@ -17,18 +18,70 @@ enum Source {
     /// Every kind there is.
     static let kinds = HostKinds.all + ClusterKinds.all
 
+    /// Specs that are valid, and where they come from.
+    struct Loaded {
+        var desired: DesiredState
+        /// Without credentials; what a plan records.
+        var shown: String
+        /// The commit, where they come from a repository.
+        var revision: String?
+        var identity: SourceIdentity
+    }
+
+    /// A source for messages, plans and the journal: a URL without credentials.
+    static func shown(_ source: String) -> String { GitLocation.isURL(source) ? GitLocation.shown(source) : source }
+
     /// Reads and checks the specs.
     ///
+    /// - Parameter revision: The commit that a plan was made of, in place of what `options` say.
     /// - Throws: exit status 1, after every mistake was printed.
-    static func load(_ path: String, contextIsGiven: Bool, terminal: Terminal) throws -> DesiredState {
-        if path.contains("://") || (path.contains("@") && path.contains(":")) {
-            terminal.writeError("error: git sources are not supported yet; clone the repository and give the folder\n")
+    static func load(
+        _ source: String,
+        revision: String? = nil,
+        options: SourceOptions,
+        contextIsGiven: Bool,
+        terminal: Terminal
+    ) async throws -> Loaded {
+        try options.git.check(source)
+        guard GitLocation.isURL(source) else {
+            let (files, problems) = readSource(source)
+            let desired = try load(files, problems, contextIsGiven: contextIsGiven, terminal: terminal)
+            return Loaded(desired: desired, shown: source, identity: SourceIdentity(of: source))
+        }
+        let location: GitLocation
+        let tree: GitTree
+        let folder: String
+        do throws(GitFailure) {
+            location = try GitLocation(source: source, revision: revision ?? options.git.revision, path: options.git.path)
+            let verify = options.git.signers.map { GitVerification(allowedSigners: $0) }
+            let reading = try await GitRepository(options: options.gitOptions).read(location, verify: verify)
+            guard case .read(let found) = reading else { throw GitFailure(.invalid, "\(location.shown) gave no specs") }
+            tree = found
+            folder = try location.folder
+        } catch {
+            let fix = error.fix.isEmpty ? "" : "\n    \(Escaping.shown(error.fix))"
+            terminal.writeError("\(terminal.errors.errorWord): \(Escaping.lines(error.message, indent: "    "))\(fix)\n")
             throw ExitCode(1)
         }
-        let (files, problems) = readSource(path)
+        for note in tree.notes { terminal.writeError("note: \(Escaping.shown(note))\n") }
+        return Loaded(
+            desired: try load(tree.files, tree.problems, contextIsGiven: contextIsGiven, terminal: terminal),
+            shown: location.shown,
+            revision: tree.commit,
+            identity: SourceIdentity(ofRemote: GitLocation.shown(location.url), path: folder)
+        )
+    }
+
+    private static func load(
+        _ files: [SourceFile],
+        _ problems: [SourceProblem],
+        contextIsGiven: Bool,
+        terminal: Terminal
+    ) throws -> DesiredState {
         for problem in problems {
             let fix = problem.fix.isEmpty ? "" : "\n    \(Escaping.shown(problem.fix))"
-            terminal.writeError("\(Escaping.shown(problem.path)): \(terminal.errors.errorWord): \(Escaping.shown(problem.message))\(fix)\n")
+            let place = problem.path.isEmpty ? "" : "\(Escaping.shown(problem.path)): "
+            terminal.writeError("\(place)\(terminal.errors.errorWord): \(Escaping.shown(problem.message))\(fix)\n")
         }
         if !problems.isEmpty { throw ExitCode(1) }
         do {

@@ -4,10 +4,10 @@ internal import Crypto
 package struct PublicKey: Hashable, Sendable {
     /// `ssh-ed25519`, `ecdsa-sha2-nistp256`, `ssh-rsa`, …
     package let type: String
-    let blob: [UInt8]
+    package let blob: [UInt8]
 
     /// nil where the bytes don't begin with the name of a type.
-    init?(blob: [UInt8]) {
+    package init?(blob: [UInt8]) {
         var reader = WireReader(blob)
         guard let name = reader.string(), !name.isEmpty, name.count <= 64, name.allSatisfy({ (0x21...0x7e).contains($0) }), !reader.isAtEnd else {
             return nil
@@ -38,7 +38,7 @@ package struct PublicKey: Hashable, Sendable {
     var isRSA: Bool { type == "ssh-rsa" }
 
     /// Keys on a hardware token, which libssh2 can't sign with.
-    var isSecurityKey: Bool { type.hasPrefix("sk-") }
+    package var isSecurityKey: Bool { type.hasPrefix("sk-") }
 
-    var isCertificate: Bool { type.hasSuffix("-cert-v01@openssh.com") }
+    package var isCertificate: Bool { type.hasSuffix("-cert-v01@openssh.com") }
 }

@@ -1,13 +1,13 @@
 /// Reads the fields of SSH messages and keys (RFC 4251, section 5). Every read is nil past the end.
-struct WireReader {
+package struct WireReader {
     private var rest: ArraySlice<UInt8>
 
-    init(_ bytes: some Sequence<UInt8>) { rest = ArraySlice(bytes) }
+    package init(_ bytes: some Sequence<UInt8>) { rest = ArraySlice(bytes) }
 
-    var isAtEnd: Bool { rest.isEmpty }
+    package var isAtEnd: Bool { rest.isEmpty }
     var remaining: [UInt8] { Array(rest) }
 
-    mutating func bytes(_ count: Int) -> [UInt8]? {
+    package mutating func bytes(_ count: Int) -> [UInt8]? {
         guard count >= 0, rest.count >= count else { return nil }
         defer { rest = rest.dropFirst(count) }
         return Array(rest.prefix(count))
@@ -15,33 +15,35 @@ struct WireReader {
 
     mutating func byte() -> UInt8? { rest.popFirst() }
 
-    mutating func uint32() -> UInt32? { bytes(4).map { $0.reduce(0) { $0 << 8 | UInt32($1) } } }
+    package mutating func uint32() -> UInt32? { bytes(4).map { $0.reduce(0) { $0 << 8 | UInt32($1) } } }
 
     /// A length and that many bytes.
-    mutating func string() -> [UInt8]? { uint32().flatMap { bytes(Int($0)) } }
+    package mutating func string() -> [UInt8]? { uint32().flatMap { bytes(Int($0)) } }
 
-    mutating func text() -> String? { string().map { String(decoding: $0, as: UTF8.self) } }
+    package mutating func text() -> String? { string().map { String(decoding: $0, as: UTF8.self) } }
 }
 
-struct WireWriter {
-    private(set) var bytes: [UInt8] = []
+package struct WireWriter {
+    package private(set) var bytes: [UInt8] = []
+
+    package init() {}
 
     mutating func byte(_ value: UInt8) { bytes.append(value) }
 
-    mutating func uint32(_ value: UInt32) {
+    package mutating func uint32(_ value: UInt32) {
         for shift in stride(from: 24, through: 0, by: -8) { bytes.append(UInt8(truncatingIfNeeded: value >> UInt32(shift))) }
     }
 
-    mutating func raw(_ value: some Sequence<UInt8>) { bytes.append(contentsOf: value) }
+    package mutating func raw(_ value: some Sequence<UInt8>) { bytes.append(contentsOf: value) }
 
-    mutating func string(_ value: some Collection<UInt8>) {
+    package mutating func string(_ value: some Collection<UInt8>) {
         uint32(UInt32(value.count))
         bytes.append(contentsOf: value)
     }
 }
 
 /// Base64 as OpenSSH writes it. Foundation is not imported here for the sake of two functions.
-enum Base64 {
+package enum Base64 {
     private static let alphabet = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".utf8)
 
     static func encode(_ bytes: some Sequence<UInt8>, padded: Bool = true) -> String {
@@ -68,7 +70,7 @@ enum Base64 {
     }
 
     /// nil where anything but the alphabet and the right padding is in it.
-    static func decode(_ text: some Sequence<UInt8>) -> [UInt8]? {
+    package static func decode(_ text: some Sequence<UInt8>) -> [UInt8]? {
         var result: [UInt8] = []
         var group: UInt32 = 0
         var count = 0

@@ -23,8 +23,26 @@ package struct SourceIdentity: Hashable, Sendable {
         } else if let machine = try? String(contentsOfFile: "/etc/machine-id", encoding: .utf8), !machine.isEmpty {
             name[0] = machine
         }
+        id = Self.id(name)
+    }
+
+    /// The same folder in a repository that is read without a checkout: it is what a checkout of that remote would be.
+    ///
+    /// - Parameters:
+    ///   - remote: The URL; credentials in it are left out.
+    ///   - path: The folder or file in the repository, without slashes at its ends; empty: all of it.
+    package init(ofRemote remote: String, path: String) {
+        let origin = Self.place(ofRemote: remote)
+        // A repository on this machine is told apart from those at the same path of others.
+        let machine = try? String(contentsOfFile: "/etc/machine-id", encoding: .utf8)
+        id = Self.id(origin.map { [$0, path] } ?? [machine.flatMap { $0.isEmpty ? nil : $0 } ?? Self.hostName, remote, path])
+        let place = origin ?? "\(remote) on \(Self.hostName)"
+        words = path.isEmpty ? place : "\(place), \(path)"
+    }
+
+    private static func id(_ name: [String]) -> String {
         let digest = SHA256.hash(data: Data(name.joined(separator: "\n").utf8))
-        id = digest.prefix(5).map { byte in (byte < 16 ? "0" : "") + String(byte, radix: 16) }.joined()
+        return digest.prefix(5).map { byte in (byte < 16 ? "0" : "") + String(byte, radix: 16) }.joined()
     }
 
     /// `github.com/owner/repository` of a remote's URL, however it is written; nil where it is a path of this machine.
