@@ -13,7 +13,7 @@ final class ClusterFollowing: Sendable {
     private struct State {
         /// What the last look at everything has taught; nil: there was none.
         var memory: ClusterMemory?
-        var live: [ResourceAddress: Value?] = [:]
+        var live: [ResourceAddress: SeenObject] = [:]
         /// What the server answered to our own changes, until it is looked at.
         var answers: [ResourceAddress: TargetFacts] = [:]
         /// What the change under way is about.
@@ -94,11 +94,11 @@ final class ClusterFollowing: Sendable {
     }
 
     /// - Returns: what is other than it was when it was told last.
-    private func note(_ seen: [ResourceAddress: Value?]) -> [ResourceAddress] {
+    private func note(_ seen: [ResourceAddress: SeenObject]) -> [ResourceAddress] {
         state.withLock { state in
             seen.compactMap { address, live in
-                if let known = state.live[address], known == live { return nil }
-                state.live.updateValue(live, forKey: address)
+                if state.live[address] == live { return nil }
+                state.live[address] = live
                 return address
             }
         }

@@ -2,6 +2,7 @@ import Applying
 import Controller
 import DriftDetection
 import Foundation
+import Git
 import HostKinds
 import Hosts
 import Kubernetes
@@ -51,7 +52,7 @@ final class ControllerComposition: Sendable {
         self.clusters = clusters
         composition = Composition(
             options: options,
-            source: SourceIdentity(of: configuration.source.url),
+            source: try Self.identity(of: configuration.source),
             confirmTimeout: configuration.limits.confirmTimeout,
             locks: TargetLocks(command: "plumb run", patience: .zero),
             tell: { log.info("\($0)") },
@@ -100,22 +101,84 @@ final class ControllerComposition: Sendable {
 
     // MARK: Source
 
-    private func fetch(_ known: Revision?, _ expecting: String?) async -> Fetched {
-        let (files, problems) = readSource(configuration.source.url)
-        guard problems.isEmpty else {
-            return .refused(commit: nil, problems.map { "\($0.path): error: \($0.message)\($0.fix.isEmpty ? "" : ". \($0.fix)")" })
+    private static func identity(of source: Configuration.Source) throws(StoreFailure) -> SourceIdentity {
+        guard GitLocation.isURL(source.url) else { return SourceIdentity(of: source.url) }
+        do throws(GitFailure) {
+            let location = try GitLocation(source: source.url, path: source.path)
+            return SourceIdentity(ofRemote: GitLocation.shown(location.url), path: try location.folder)
+        } catch {
+            throw StoreFailure(error.message, fix: error.fix)
         }
-        if let known, known.desired.contentHash == contentDigest(of: files) { return .unchanged }
-        return load(files, commit: nil, notes: [], known: known)
+    }
+
+    private func fetch(_ known: Revision?, _ expecting: String?) async -> Fetched {
+        guard GitLocation.isURL(configuration.source.url) else {
+            let (files, problems) = readSource(configuration.source.url)
+            guard problems.isEmpty else { return .refused(commit: nil, problems.map(\.line)) }
+            if let known, known.desired.contentHash == contentDigest(of: files) { return .unchanged }
+            return load(files, commit: nil, notes: [], hadSpecs: known.map { !$0.desired.resources.isEmpty })
+        }
+        // What is in force goes on being in force where the newest revision is refused, after a restart as well.
+        let before = known == nil ? recall() : ControllerMemory()
+        let newest = await read(configuration.source.revision, known: known?.commit, expecting: expecting, last: known?.commit ?? before.commit) {
+            known.map { !$0.desired.resources.isEmpty } ?? before.hadSpecs
+        }
+        guard known == nil, case .refused(let commit, let mistakes) = newest, let last = before.commit, last != commit else { return newest }
+        guard case .loaded(var good) = await read(last, known: nil, expecting: nil, last: nil, hadSpecs: { before.hadSpecs }) else { return newest }
+        good.notes.append("\(commit?.prefix(12) ?? "the newest revision") is refused, and \(last.prefix(12)) goes on being in force")
+        return .loadedInstead(good, of: commit, mistakes)
+    }
+
+    private func read(
+        _ revision: String?,
+        known: String?,
+        expecting: String?,
+        last: String?,
+        hadSpecs: () -> Bool
+    ) async -> Fetched {
+        let source = configuration.source
+        let hadSpecs = hadSpecs()
+        do throws(GitFailure) {
+            let location = try GitLocation(source: source.url, revision: revision, path: source.path)
+            let verify = source.allowedSigners.map { GitVerification(allowedSigners: $0) }
+            let reading = try await repository.read(location, unless: known, expecting: expecting, verify: verify, last: last)
+            guard case .read(let tree) = reading else { return .unchanged }
+            guard tree.problems.isEmpty else { return .refused(commit: tree.commit, tree.problems.map(\.line)) }
+            return load(tree.files, commit: tree.commit, notes: tree.notes, hadSpecs: hadSpecs)
+        } catch {
+            let line = error.fix.isEmpty ? error.message : "\(error.message). \(error.fix)"
+            return error.cause == .refused || error.cause == .invalid ? .refused(commit: nil, [line]) : .failed(line)
+        }
+    }
+
+    private var repository: GitRepository {
+        var git = GitOptions()
+        git.cacheDirectory = "\(directory.path)/git"
+        git.timeout = configuration.source.timeout
+        git.tokenFile = configuration.source.tokenFile
+        git.authorityFile = configuration.source.authorityFile
+        git.ssh.identityFile = configuration.ssh.identity
+        git.ssh.knownHostsFile = configuration.ssh.knownHosts
+        git.ssh.configFile = configuration.ssh.configuration
+        git.ssh.cacheDirectory = "\(directory.path)/ssh-config"
+        return GitRepository(options: git)
     }
 
     /// Reads and checks the files of a revision.
-    func load(_ files: [SourceFile], commit: String?, notes: [String], known: Revision?) -> Fetched {
+    ///
+    /// - Parameter hadSpecs: Whether the revision before it had specs; nil: there was none.
+    private func load(_ files: [SourceFile], commit: String?, notes: [String], hadSpecs: Bool?) -> Fetched {
         let desired: DesiredState
         do throws(SpecMistakes) {
             desired = try Source.desired(files, contextIsGiven: options.context != nil || Source.isInPod)
         } catch {
             return .refused(commit: commit, error.diagnostics.map(\.description))
+        }
+        if desired.resources.isEmpty, hadSpecs ?? false, !configuration.source.allowsEmpty {
+            let place = configuration.source.path.map { " in '\($0)'" } ?? ""
+            let line =
+                "there are no specs\(place), and there were before: nothing is given up because of that. If it is meant, 'source.allowEmpty: true' says so"
+            return .refused(commit: commit, [line])
         }
         let objections = configuration.policy.objections(to: desired)
         guard objections.isEmpty else { return .refused(commit: commit, objections.map(\.description)) }
@@ -321,4 +384,9 @@ final class ControllerComposition: Sendable {
             log.warning("what should outlive this process can't be written to \(memoryPath): \(error)")
         }
     }
+}
+
+extension SourceProblem {
+    /// As a diagnostic without a line.
+    fileprivate var line: String { "\(path.isEmpty ? "" : "\(path): ")error: \(message)\(fix.isEmpty ? "" : ". \(fix)")" }
 }

@@ -21,7 +21,7 @@ struct RBACCommand: AsyncParsableCommand {
             """
     )
 
-    @Argument(help: "A folder of YAML files, or one file.")
+    @Argument(help: "A folder of YAML files, one file, or a git URL.")
     var source = Source.defaultPath
 
     @Option(help: ArgumentHelp("Which Cluster of the specs, where there are several.", valueName: "name"))
@@ -47,6 +47,8 @@ struct RBACCommand: AsyncParsableCommand {
         )
     )
     var plurals: [String] = []
+
+    @OptionGroup var git: GitSourceOptions
 
     @Option(help: ArgumentHelp("Ask this kubeconfig's server for the kinds it has.", valueName: "file"))
     var kubeconfig: String?
@@ -75,7 +77,9 @@ struct RBACCommand: AsyncParsableCommand {
             terminal.writeError("\(terminal.errors.errorWord): \(Escaping.shown(message))\n    \(Escaping.shown(fix))\n")
             return ExitCode(1)
         }
-        let desired = try Source.load(source, contextIsGiven: true, terminal: terminal)
+        let sources = SourceOptions(git, identity: nil, knownHosts: nil, sshConfig: nil, dataDirectory: nil)
+        let loaded = try await Source.load(source, options: sources, contextIsGiven: true, terminal: terminal)
+        let desired = loaded.desired
         let clusters = desired.targets.compactMap { if case .cluster(let cluster) = $0 { cluster } else { nil } }
         let names = clusters.map(\.name).joined(separator: ", ")
         guard let chosen = clusters.first(where: { cluster == nil ? clusters.count == 1 : $0.name == cluster }) else {
@@ -99,7 +103,7 @@ struct RBACCommand: AsyncParsableCommand {
         }
         let rules: AccessRules
         do throws(AccessRules.UnknownKinds) {
-            let inventory = InventoryID(cluster: chosen.name, declared: chosen.inventory, source: SourceIdentity(of: source).id)
+            let inventory = InventoryID(cluster: chosen.name, declared: chosen.inventory, source: loaded.identity.id)
             rules = try AccessRules(resources, inventory: inventory, options: options)
         } catch {
             let kinds = error.kinds.joined(separator: ", ")

@@ -18,11 +18,13 @@ struct SudoersCommand: AsyncParsableCommand {
     @Argument(help: "The host's name in the specs.")
     var name: String
 
-    @Argument(help: "A folder of YAML files, or one file.")
+    @Argument(help: "A folder of YAML files, one file, or a git URL.")
     var source = Source.defaultPath
 
     @Option(help: ArgumentHelp("The login on the host, where the spec names none.", valueName: "name"))
     var user: String?
+
+    @OptionGroup var git: GitSourceOptions
 
     @Flag(name: .customLong("allow-undo"), help: "Changes that may cut the connection, too: that takes as much as all of root's rights.")
     var allowsUndo = false
@@ -36,7 +38,8 @@ struct SudoersCommand: AsyncParsableCommand {
 
     func run() async throws {
         let terminal = Terminal(plain: noColor)
-        let desired = try Source.load(source, contextIsGiven: true, terminal: terminal)
+        let sources = SourceOptions(git, identity: nil, knownHosts: nil, sshConfig: nil, dataDirectory: nil)
+        let desired = try await Source.load(source, options: sources, contextIsGiven: true, terminal: terminal).desired
         func refuse(_ message: String, _ fix: String) -> any Error {
             terminal.writeError("\(terminal.errors.errorWord): \(message)\n    \(fix)\n")
             return ExitCode(1)

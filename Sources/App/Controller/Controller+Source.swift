@@ -70,6 +70,9 @@ extension Controller {
             sourceMistakes = mistakes
             refusedRevision = commit
             answerWaiters()
+        case .loadedInstead(let good, let commit, let mistakes):
+            if revision == nil { putInForce(good, took: took) }
+            take(.refused(commit: commit, mistakes), took: took)
         case .failed(let message):
             count("failed")
             if sourceMistakes != [message] { log.warning("the source can't be asked: \(message)") }

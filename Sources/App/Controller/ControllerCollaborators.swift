@@ -28,6 +28,8 @@ package enum Fetched: Sendable {
     case loaded(Revision)
     /// There is another revision, and it is not to be followed: its mistakes, or why it is refused. What was in force stays in force.
     case refused(commit: String?, [String])
+    /// The newest one is refused, and this is the last good one, from before the controller was started.
+    case loadedInstead(Revision, of: String?, [String])
     /// The source gave no answer.
     case failed(String)
 }

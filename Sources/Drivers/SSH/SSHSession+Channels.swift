@@ -22,8 +22,6 @@ extension SSHSession {
         var sink: ((ChannelEvent) -> Void)?
         /// Bytes that came while nobody listened.
         var stray = 0
-        /// Nothing is read for the moment, so that the other side has to wait once its window is full.
-        var isPaused = false
         /// It is given up; its bytes are nobody's any more.
         var isClosing = false
         /// Nothing is read, so that the other side has to wait once its window is full.
