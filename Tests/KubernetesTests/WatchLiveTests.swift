@@ -86,7 +86,9 @@ struct WatchLiveTests {
         let made: Value = ["apiVersion": "v1", "kind": "Namespace", "metadata": ["name": .string(namespace)]]
         try await place.send(.create(namespaces, namespace: nil, body: made, fieldManager: "test"))
         let watch = ObjectWatch(WatchCourseTests.maps, namespace: namespace, name: name)
-        let task = Task { [listener = place.listener] in await reader.follow(watch) { listener.hear($0) } }
+        var policy = WatchPolicy()
+        policy.longestDelay = .seconds(1)
+        let task = Task { [listener = place.listener, policy] in await reader.follow(watch, policy: policy) { listener.hear($0) } }
         do {
             try await place.listener.wait("the list") { $0.lists > 0 }
             try await body(place)
