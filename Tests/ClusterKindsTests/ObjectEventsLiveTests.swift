@@ -1,9 +1,11 @@
+import Applying
 import ClusterKinds
 import DriftDetection
 import Foundation
 import Kubernetes
 import KubernetesAPI
 import Planning
+import Reconciling
 import ResourceModel
 import Synchronization
 import Testing
