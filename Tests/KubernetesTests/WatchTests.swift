@@ -150,6 +150,20 @@ struct WatchTests {
         }
     }
 
+    /// A machine that is gone is noticed by the kernel, if it was told to look.
+    @Test func theKernelLooksAfterConnections() async throws {
+        try await following { server, _ in
+            let port = String(server.port, radix: 16, uppercase: true)
+            // Address, state 01 (established), and as timer 02 (keepalive).
+            try await wait("a keepalive timer") {
+                let lines = ((try? String(contentsOfFile: "/proc/self/net/tcp", encoding: .utf8)) ?? "").split(separator: "\n")
+                return lines.map { $0.split(separator: " ") }.contains {
+                    $0.count > 5 && $0[2].hasSuffix(":\(port)") && $0[3] == "01" && $0[5].hasPrefix("02:")
+                }
+            }
+        }
+    }
+
     @Test func aStreamThatOutlivesItsTimeIsEnded() async throws {
         var policy = WatchPolicy()
         policy.lifetime = 0...0
