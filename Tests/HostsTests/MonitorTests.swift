@@ -104,11 +104,9 @@ struct MonitorTests {
             let running = try await eventually { host.monitors.count { $0.hasSuffix("nft monitor") && !$0.contains("sudo") } == 1 }
             #expect(running, "\(host.monitors)")
 
-            try Programs.run(["lab", "remove", host.name])
+            try host.lab("remove")
             try await comesBack("the host")
-            try Programs.run(["lab", "add", host.name])
-            let known = try Programs.run(["ssh-keyscan", "-p", "22", host.name])
-            #expect(!known.isEmpty)
+            try host.add()
             try await isFollowed("the host")
 
             await pool.close()
@@ -133,10 +131,10 @@ struct MonitorTests {
             let begun = try await eventually { (try? scratch.read("log"))?.contains("t ready") == true }
             #expect(begun, "\((try? scratch.read("log")) ?? "")")
             #expect(host.monitors.contains { $0.hasPrefix("root ") && $0.hasSuffix(" nft monitor") }, "\(host.monitors)")
-            try Programs.run(["sh", "-c", "kill -9 $(pgrep -f 'ssh -tt .* -l \(user) \(host.name)')"])
+            try Programs.run(["sh", "-c", "kill -9 $(pgrep -f '[s]sh -tt .* -l \(user) \(host.name)')"])
             try await Self.nothingIsLeft(host)
             client.stop()
-            _ = try? Programs.run(["sh", "-c", "kill -9 $(pgrep -f 'cat \(scratch.file("program"))')"])
+            _ = try? Programs.run(["sh", "-c", "kill -9 $(pgrep -f '[c]at \(scratch.file("program"))')"])
         }
     }
 
@@ -162,9 +160,10 @@ struct MonitorTests {
             let events = await HostEvents(pool, login)
             let connected = try await events.connected()
             let memory = Memory.resident
+            let scratch = try Scratch()
             let flood = try Daemon(
                 ["lab", "exec", host.name, "sh", "-c", "while :; do for f in on off; do echo link set wlan0 promisc $f; done; done | ip -batch -"],
-                log: "/dev/null"
+                log: scratch.file("log")
             )
             _ = try await events.first(from: connected.index, "throttled") { $0 == .throttled(.links) ? true : nil }
             let begin = ContinuousClock.now
