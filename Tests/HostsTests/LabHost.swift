@@ -17,7 +17,7 @@ struct LabHost {
         let host = LabHost(name: name)
         // A test that can't run has failed.
         guard host.environment["LAB_SSH_CONFIG"] != nil else { throw Missing() }
-        try Programs.run(["lab", "add", name] + (variant.map { ["--like", $0] } ?? []))
+        try host.add(like: variant)
         defer { _ = try? Programs.run(["lab", "remove", name]) }
         try await body(host)
     }
@@ -34,7 +34,18 @@ struct LabHost {
         HostLogin(name: name, address: name, user: user, usesSudo: sudo)
     }
 
-    func lab(_ command: String) throws { try Programs.run(["lab", command, name]) }
+    func lab(_ command: String) throws { try Self.lab([command, name]) }
+
+    func add(like variant: String? = nil) throws { try Self.lab(["add", name] + (variant.map { ["--like", $0] } ?? [])) }
+
+    /// Its sshd, which stays, gets none of our pipes, of which we would wait for the end.
+    private static func lab(_ arguments: [String]) throws {
+        let script = """
+            for fd in /proc/self/fd/*; do fd=${fd##*/}; [ "$fd" -le 2 ] || eval "exec $fd>&-"; done
+            out=$(mktemp); lab "$@" >"$out" 2>&1 </dev/null; status=$?; cat "$out"; rm "$out"; exit "$status"
+            """
+        try Programs.run(["bash", "-c", script, "bash"] + arguments)
+    }
 
     /// As root on the host, past SSH.
     @discardableResult

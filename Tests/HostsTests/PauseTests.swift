@@ -79,7 +79,7 @@ struct PauseTests {
         ("ln -s /nowhere PAUSE", "it does not say why (PAUSE is a symbolic link, which is not followed)"),
         ("mkdir PAUSE", "it does not say why (PAUSE is no plain file)"),
         ("mkfifo PAUSE", "it does not say why (PAUSE is no plain file)"),
-        ("head -c 1000000 /dev/zero | tr '\\0' x >PAUSE", String(repeating: "x", count: 200)),
+        ("head -c 1000000 /dev/zero | tr '\\0' x >PAUSE", String(repeating: "x", count: 200) + "…"),
         ("printf 'owner 7\\nlink\\n' >PAUSE", "owner 7"),
         ("printf '\\n\\nlater' >PAUSE", "it does not say why"),
         ("printf 'no line feed' >PAUSE", "no line feed"),
