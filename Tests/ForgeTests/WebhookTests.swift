@@ -162,7 +162,7 @@ import Testing
 
 @Suite struct GitLabSignatureTests {
     // The example of the Standard Webhooks libraries.
-    static let key = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLw"
+    static let key = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
     static let time: Int64 = 1_614_265_330
     static let body = Array(#"{"test": 2432232314}"#.utf8)
     static let signature = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
@@ -180,6 +180,16 @@ import Testing
         let delivery = verifier.judge(headers(), Self.body, at: Self.time).delivery
         #expect(delivery?.id == "msg_p5jXN8AQM9LWM0D4loKWxJek")
         #expect(delivery?.event == .ignored("Job Hook"))
+    }
+
+    @Test func takesAKeyWithoutPadding() throws {
+        let verifier = try Sender.verifier([.gitlab: ["whsec_AAAAAAAAAA"]])
+        let body = Array("{}".utf8)
+        let code = HMAC<SHA256>.authenticationCode(for: Array("1.\(Sender.now).{}".utf8), using: SymmetricKey(data: [UInt8](repeating: 0, count: 7)))
+        let headers: Fields = [
+            ("webhook-id", "1"), ("webhook-timestamp", "\(Sender.now)"), ("webhook-signature", "v1,\(Data(code).base64EncodedString())"),
+        ]
+        #expect(verifier.judge(headers, body).refusal == nil)
     }
 
     @Test(arguments: [(-301, false), (-300, true), (300, true), (301, false)])

@@ -23,20 +23,23 @@ package enum ControlClient {
         guard descriptor >= 0 else { throw notReached(path, errno) }
         defer { close(descriptor) }
         try write(Array(request.line.utf8), to: descriptor, deadline)
-        var received: [UInt8] = []
+        var line: [UInt8] = []
         var total = 0
         var last: Value?
         while let chunk = try read(descriptor, deadline) {
             total += chunk.count
             guard total <= largestAnswer else { throw ControlFailure("the daemon's answer has no end") }
-            received += chunk
-            while let end = received.firstIndex(of: UInt8(ascii: "\n")) {
-                guard let value = try? Value(json: received[..<end]) else { throw ControlFailure("what answers on \(path) is no plumb") }
-                received.removeSubrange(...end)
+            var rest = chunk[...]
+            while let end = rest.firstIndex(of: UInt8(ascii: "\n")) {
+                line += rest[..<end]
+                rest = rest[(end + 1)...]
+                guard let value = try? Value(json: line) else { throw ControlFailure("what answers on \(path) is no plumb") }
+                line = []
                 if let failure = ControlFailure(value) { throw failure }
                 onReply(value)
                 last = value
             }
+            line += rest
         }
         guard let last else { throw ControlFailure("the daemon ended the connection without an answer", fix: "Its log says why.") }
         return last

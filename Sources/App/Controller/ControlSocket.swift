@@ -213,9 +213,10 @@ private struct Replies: Sendable {
     /// Returns once the kernel has it, so that closing afterwards loses nothing.
     func send(_ value: Value) async throws {
         let channel = channel
+        let line = ByteBuffer(string: value.canonicalJSON + "\n")
         let timer = channel.eventLoop.scheduleTask(in: TimeAmount(deadline)) { channel.close(promise: nil) }
         defer { timer.cancel() }
-        try await channel.writeAndFlush(ByteBuffer(string: value.canonicalJSON + "\n")).get()
+        try await channel.writeAndFlush(line).get()
     }
 }
 
