@@ -52,6 +52,13 @@ extension LabTests {
                     try await rights.putBack()
                     try await rights.works("apply", "--yes")
 
+                    let all = rights.roles.flatMap { role in role.rights.filter { isForRun($0, role) }.map { ($0, role) } }
+                    let answers = try await withThrowingTaskGroup(of: String.self) { group in
+                        for (right, role) in all { group.addTask { try await rights.answer(to: right, role) } }
+                        return try await group.reduce(into: []) { $0.append($1) }
+                    }
+                    #expect(answers.count > 10 && !answers.contains("403"), "\(answers)")
+
                     var count = 0
                     for role in rights.roles {
                         for right in role.rights {
@@ -67,6 +74,11 @@ extension LabTests {
             }
         }
 
+        /// What follows and elects uses these; plan and apply don't.
+        private func isForRun(_ right: Right, _ role: Role) -> Bool {
+            role.namespace == "rights-plumb" || right.verb == "watch" || right.verb == "list" && role.namespace != "kube-system"
+        }
+
         /// What is said where one right is missing, in the command that is the first to need it.
         private func check(_ right: Right, in role: Role, _ rights: Rights) async throws {
             let place = role.namespace.map { "in namespace \($0)" } ?? "in the whole cluster"
@@ -76,10 +88,8 @@ extension LabTests {
                 let said = outcome.output + outcome.errorOutput
                 #expect(said.contains(text), "without \(right) in \(role.path): \(said)")
             }
-            let isOwn = role.namespace == "rights-plumb" || right.verb == "watch" || right.verb == "list" && role.namespace != "kube-system"
             switch right.verb {
-            // What follows and elects uses these; plan and apply don't.
-            case _ where isOwn: #expect(try await !rights.isLetIn(right, role), "without \(right)")
+            case _ where isForRun(right, role): #expect(try await rights.answer(to: right, role) == "403", "without \(right) in \(role.path)")
             case "get" where right.group == "coordination.k8s.io", "update":
                 try await rights.makeLease()
                 try await rights.disturb("priorityclasses")
@@ -230,6 +240,29 @@ extension LabTests {
                     try await Task.sleep(for: .milliseconds(10))
                 }
                 Issue.record("\(right) in \(role.path) is \(isAllowed ? "not " : "")allowed after 4 s")
+            }
+
+            /// The HTTP status of a request that takes just this right.
+            func answer(to right: Right, _ role: Role) async throws -> String {
+                let names = role.object["rules"]?.arrayValue?[right.index]["resourceNames"]?.arrayValue?.compactMap(\.stringValue) ?? []
+                let name = right.name ?? names.first
+                let place = role.namespace.map { "/namespaces/\($0)" } ?? ""
+                let all = "\(right.group.isEmpty ? "/api/v1" : "/apis/\(right.group)/v1")\(place)/\(right.resource)"
+                let one = "\(all)/\(name ?? "")"
+                let selected = "\(all)?limit=1\(name.map { "&fieldSelector=metadata.name%3D\($0)" } ?? "")"
+                let (method, path) =
+                    switch right.verb {
+                    case "list": ("GET", selected)
+                    case "watch": ("GET", "\(selected)&watch=1&timeoutSeconds=1")
+                    case "create": ("POST", "\(all)?dryRun=All")
+                    case "update": ("PUT", one)
+                    default: ("GET", one)
+                    }
+                var command = ["curl", "--silent", "--max-time", "10", "--cacert", "\(lab.folder)/api-server/ca.pem", "--request", method]
+                command += ["--header", "Authorization: Bearer \(token)", "--header", "Content-Type: application/json"]
+                if method != "GET" { command += ["--data", "{}"] }
+                let outcome = try await run(command + ["--write-out", "\n%{http_code}", "https://127.0.0.1:6443\(path)"])
+                return outcome.output.split(separator: "\n").last.map(String.init) ?? ""
             }
 
             /// What the server itself says.
