@@ -16,6 +16,22 @@ import Testing
         #expect(printed.output == (try String(contentsOfFile: path, encoding: .utf8)))
     }
 
+    @Test func aKindThatNobodyKnowsIsNamedWithWhatHelps() async throws {
+        let file = FileManager.default.temporaryDirectory.appendingPathComponent("plumb-rbac-\(UUID().uuidString).yaml").path
+        defer { try? FileManager.default.removeItem(atPath: file) }
+        let cluster = "apiVersion: plumb/v1\nkind: Cluster\nmetadata: {name: home}\nspec: {inventory: x}\n"
+        try Data("\(cluster)---\napiVersion: example.org/v1\nkind: Gadget\nmetadata: {name: g}\n".utf8).write(to: URL(fileURLWithPath: file))
+        let unknown = try await run([plumb, "rbac", file])
+        #expect(unknown.status == 1 && unknown.output.isEmpty)
+        #expect(unknown.errorOutput.contains("it is not known how rights call Gadget.example.org"), "\(unknown.errorOutput)")
+        #expect(unknown.errorOutput.contains("--kubeconfig FILE") && unknown.errorOutput.contains("--plural Gadget.example.org=PLURAL"))
+        let known = try await run([plumb, "rbac", file, "--plural", "Gadget.example.org=gadgetry", "--report-only", "--no-leader-election"])
+        #expect(known.status == 0 && known.output.contains(#"resources: ["gadgetry"]"#), "\(known.output) \(known.errorOutput)")
+        #expect(!known.output.contains("patch") && !known.output.contains("create"))
+        let wrong = try await run([plumb, "rbac", file, "--cluster", "away"])
+        #expect(wrong.status == 1 && wrong.errorOutput.contains("'away' is no Cluster of the specs"), "\(wrong.errorOutput)")
+    }
+
     @Test func theUnitIsOneAndIsHardened() async throws {
         let folder = FileManager.default.temporaryDirectory.appendingPathComponent("plumb-unit-\(UUID().uuidString)")
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)

@@ -27,13 +27,13 @@ extension LabTests {
                 apiVersion: rbac.authorization.k8s.io/v1
                 kind: RoleBinding
                 metadata: {name: rights-binding, namespace: default}
-                roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: view}
+                roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: "system:kube-scheduler"}
                 subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: somebody}]
 
                 """ + ["one", "two", "three"].map { map($0, namespace: "rights-many") }.joined()
 
         private static let others =
-            map("rights-kept", "{plumb/prune: keep}") + map("rights-theirs", "{plumb/manage: fields}")
+            map("rights-kept", "{plumb/prune: keep}") + map("theirs", namespace: "rights-many", "{plumb/manage: fields}")
             + "---\napiVersion: v1\nkind: Namespace\nmetadata: {name: rights-many, labels: {rights: \"yes\"}}\n"
 
         @Test func exactlyTheseRightsAreEnoughAndEachIsNeeded() async throws {
@@ -52,6 +52,13 @@ extension LabTests {
                     try await rights.putBack()
                     try await rights.works("apply", "--yes")
 
+                    let all = rights.roles.flatMap { role in role.rights.filter { isForRun($0, role) }.map { ($0, role) } }
+                    let answers = try await withThrowingTaskGroup(of: String.self) { group in
+                        for (right, role) in all { group.addTask { try await rights.answer(to: right, role) } }
+                        return try await group.reduce(into: []) { $0.append($1) }
+                    }
+                    #expect(answers.count > 10 && !answers.contains("403"), "\(answers)")
+
                     var count = 0
                     for role in rights.roles {
                         for right in role.rights {
@@ -61,9 +68,15 @@ extension LabTests {
                     }
                     print("\(count) rights, each needed and each named where it is missing")
                     // Put back one by one, they are enough again.
+                    if let role = rights.roles.last, let right = role.rights.last { try await rights.waits(right, role, until: true) }
                     try await rights.works("apply", "--yes")
                 }
             }
+        }
+
+        /// What follows and elects uses these; plan and apply don't.
+        private func isForRun(_ right: Right, _ role: Role) -> Bool {
+            role.namespace == "rights-plumb" || right.verb == "watch" || right.verb == "list" && role.namespace != "kube-system"
         }
 
         /// What is said where one right is missing, in the command that is the first to need it.
@@ -75,29 +88,40 @@ extension LabTests {
                 let said = outcome.output + outcome.errorOutput
                 #expect(said.contains(text), "without \(right) in \(role.path): \(said)")
             }
-            let isOwn = role.namespace == "rights-plumb" || right.verb == "watch" || right.verb == "list" && role.namespace != "kube-system"
             switch right.verb {
-            // What follows and elects uses these; plan and apply don't.
-            case _ where isOwn: #expect(try await !rights.isLetIn(right, role), "without \(right)")
+            case _ where isForRun(right, role): #expect(try await rights.answer(to: right, role) == "403", "without \(right) in \(role.path)")
             case "get" where right.group == "coordination.k8s.io", "update":
-                try await rights.disturb()
+                try await rights.makeLease()
+                try await rights.disturb("priorityclasses")
                 expect(try await rights.plumb("apply", "--yes"), says: "may not \(right.verb) \(resource) in namespace kube-system")
             case "create" where role.namespace == "kube-system":
-                try await rights.disturb()
+                try await rights.disturb("priorityclasses")
                 let path =
                     right.resource == "leases"
                     ? "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases/plumb-apply"
                     : "/api/v1/namespaces/kube-system/configmaps/plumb-inventory-rights"
                 try await rights.lab.request("DELETE", path)
                 expect(try await rights.plumb("apply", "--yes"), says: "may not create \(resource) in namespace kube-system")
+            case "create":
+                try await rights.disturb(right.resource, in: role.namespace)
+                // Servers before some version don't say who, nor where.
+                expect(try await rights.plumb("plan"), says: "may not create \(resource)")
+            case _ where right.name != nil:
+                // Nothing at all of that one, then.
+                try await rights.disturb(right.resource, in: role.namespace)
+                expect(try await rights.plumb("plan"), says: "user \(Self.user) may not patch \(resource) \(place)")
+            case "get" where role.namespace == "rights-many":
+                // What is listed is asked for one by one where it is waited for.
+                try await rights.disturb(right.resource, in: role.namespace)
+                expect(try await rights.plumb("apply", "--yes", "--wait", "1s"), says: expected)
             case "delete":
                 try await rights.works("apply", "--yes", allowed: [0, 1])
                 expect(try await rights.prune(expects: nil), says: expected)
             case "escalate", "bind":
-                try await rights.disturb()
+                try await rights.disturb(right.verb == "bind" ? "rolebindings" : right.resource, in: role.namespace)
                 expect(try await rights.plumb("plan"), says: "attempting to grant RBAC permissions not currently held")
             default:
-                try await rights.disturb()
+                try await rights.disturb(right.resource, in: role.namespace)
                 expect(try await rights.plumb("plan"), says: right.resource == "namespaces" ? "may not \(right.verb) namespaces" : expected)
             }
         }
@@ -155,25 +179,38 @@ extension LabTests {
             func putBack() async throws {
                 try await lab.request(
                     "POST",
-                    "/api/v1/namespaces/default/configmaps",
-                    #"{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"rights-theirs"},"data":{"a":"old"}}"#
+                    "/api/v1/namespaces/rights-many/configmaps",
+                    #"{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"theirs"},"data":{"a":"old"}}"#
                 )
             }
 
-            /// So that all of it is to be made or changed.
-            func disturb() async throws {
-                for path in ["default/configmaps/rights-made", "default/configmaps/rights-kept", "rights-many/configmaps/one"] {
-                    try await lab.request("DELETE", "/api/v1/namespaces/\(path)")
+            /// The lock, as it is left by whoever had it last.
+            func makeLease() async throws {
+                let lease = """
+                    {"apiVersion":"coordination.k8s.io/v1","kind":"Lease","metadata":{"name":"plumb-apply"},
+                    "spec":{"holderIdentity":"","leaseDurationSeconds":1}}
+                    """
+                try await lab.request("POST", "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases", lease)
+            }
+
+            /// What the specs declare is taken away or changed, so that there is something to do: all of it, or of one kind in one namespace.
+            func disturb(_ resource: String? = nil, in namespace: String? = nil) async throws {
+                let maps = [("default", "rights-made"), ("default", "rights-kept")] + ["one", "two", "three"].map { ("rights-many", $0) }
+                var objects = maps.map { (resource: "configmaps", namespace: $0.0, path: "/api/v1/namespaces/\($0.0)/configmaps/\($0.1)") }
+                objects.append(("priorityclasses", "", "/apis/scheduling.k8s.io/v1/priorityclasses/rights-class"))
+                for (plural, name) in [("roles", "rights-role"), ("rolebindings", "rights-binding")] {
+                    objects.append((plural, "default", "\(api)/namespaces/default/\(plural)/\(name)"))
                 }
-                try await lab.request("DELETE", "/apis/scheduling.k8s.io/v1/priorityclasses/rights-class")
-                for path in ["roles/rights-role", "rolebindings/rights-binding"] {
-                    try await lab.request("DELETE", "\(api)/namespaces/default/\(path)")
+                for object in objects where resource == nil || object.resource == resource && object.namespace == namespace ?? "" {
+                    try await lab.request("DELETE", object.path)
                 }
-                let patches = [
-                    ("/api/v1/namespaces/default/configmaps/rights-theirs", #"{"data":{"a":"c"}}"#),
-                    ("/api/v1/namespaces/rights-many", #"{"metadata":{"labels":{"rights":"no"}}}"#),
-                ]
-                for (path, body) in patches { try await lab.request("PATCH", path, body, type: "application/merge-patch+json") }
+                let merge = "application/merge-patch+json"
+                if resource == nil || resource == "configmaps" && namespace == "rights-many" {
+                    try await lab.request("PATCH", "/api/v1/namespaces/rights-many/configmaps/theirs", #"{"data":{"a":"c"}}"#, type: merge)
+                }
+                if resource == nil || resource == "namespaces" {
+                    try await lab.request("PATCH", "/api/v1/namespaces/rights-many", #"{"metadata":{"labels":{"rights":"no"}}}"#, type: merge)
+                }
             }
 
             /// Takes one right away, waits until the server knows, and gives it back.
@@ -193,16 +230,39 @@ extension LabTests {
                 try await lab.request("PUT", role.path, changed.canonicalJSON)
                 try await waits(right, role, until: false)
                 try await body()
+                // The server learns of changes one after the other: where it knows the next one it knows this one.
                 try await lab.request("PUT", role.path, role.object.canonicalJSON)
-                try await waits(right, role, until: true)
             }
 
-            private func waits(_ right: Right, _ role: Role, until isAllowed: Bool) async throws {
+            func waits(_ right: Right, _ role: Role, until isAllowed: Bool) async throws {
                 for _ in 0..<400 {
                     if try await isLetIn(right, role) == isAllowed { return }
                     try await Task.sleep(for: .milliseconds(10))
                 }
                 Issue.record("\(right) in \(role.path) is \(isAllowed ? "not " : "")allowed after 4 s")
+            }
+
+            /// The HTTP status of a request that takes just this right.
+            func answer(to right: Right, _ role: Role) async throws -> String {
+                let names = role.object["rules"]?.arrayValue?[right.index]["resourceNames"]?.arrayValue?.compactMap(\.stringValue) ?? []
+                let name = right.name ?? names.first
+                let place = role.namespace.map { "/namespaces/\($0)" } ?? ""
+                let all = "\(right.group.isEmpty ? "/api/v1" : "/apis/\(right.group)/v1")\(place)/\(right.resource)"
+                let one = "\(all)/\(name ?? "")"
+                let selected = "\(all)?limit=1\(name.map { "&fieldSelector=metadata.name%3D\($0)" } ?? "")"
+                let (method, path) =
+                    switch right.verb {
+                    case "list": ("GET", selected)
+                    case "watch": ("GET", "\(selected)&watch=1&timeoutSeconds=1")
+                    case "create": ("POST", "\(all)?dryRun=All")
+                    case "update": ("PUT", one)
+                    default: ("GET", one)
+                    }
+                var command = ["curl", "--silent", "--max-time", "10", "--cacert", "\(lab.folder)/api-server/ca.pem", "--request", method]
+                command += ["--header", "Authorization: Bearer \(token)", "--header", "Content-Type: application/json"]
+                if method != "GET" { command += ["--data", "{}"] }
+                let outcome = try await run(command + ["--write-out", "\n%{http_code}", "https://127.0.0.1:6443\(path)"])
+                return outcome.output.split(separator: "\n").last.map(String.init) ?? ""
             }
 
             /// What the server itself says.
@@ -247,7 +307,7 @@ extension LabTests {
             try await body(rights)
             _ = try await run(["kubectl", "delete", "--wait=false", "-f", file], environment: admin)
             try await rights.disturb()
-            try await lab.request("DELETE", "/api/v1/namespaces/default/configmaps/rights-theirs")
+            try await lab.request("DELETE", "/api/v1/namespaces/rights-many/configmaps/theirs")
             try await lab.request("DELETE", "/api/v1/namespaces/kube-system/configmaps/plumb-inventory-rights")
         }
 

@@ -31,6 +31,10 @@ package struct AccessRules: Sendable {
         package var names: [String] = []
         /// What it is for, one line.
         package var purpose: String
+
+        fileprivate func grants(the other: Rule) -> Bool {
+            (namespace, group, resource) == (other.namespace, other.group, other.resource) && verbs == other.verbs && names == other.names
+        }
     }
 
     /// Kinds whose names in rights are known neither here nor from the specs.
@@ -104,7 +108,12 @@ package struct AccessRules: Sendable {
     private static let leases = "coordination.k8s.io"
 
     private mutating func add(_ namespace: String?, _ group: String, _ resource: String, _ verbs: [String], _ names: [String], _ purpose: String) {
-        rules.append(Rule(namespace: namespace, group: group, resource: resource, verbs: verbs, names: names, purpose: purpose))
+        let rule = Rule(namespace: namespace, group: group, resource: resource, verbs: verbs, names: names, purpose: purpose)
+        if let index = rules.firstIndex(where: { $0.grants(the: rule) }) {
+            if rules[index].purpose != purpose { rules[index].purpose += "; \(purpose)" }
+        } else {
+            rules.append(rule)
+        }
     }
 
     // MARK: What the specs declare

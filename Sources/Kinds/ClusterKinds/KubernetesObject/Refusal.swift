@@ -1,3 +1,4 @@
+import Foundation
 import KubernetesAPI
 import ResourceModel
 import Values
@@ -19,6 +20,8 @@ struct Refusal: Hashable, Sendable {
         switch status.code {
         case 403:
             if let right = words.missingRight {
+                self.init(.notAsked, right)
+            } else if let right = words.missingCreation {
                 self.init(.notAsked, right)
             } else {
                 // Quota, pod security, a namespace on its way out, an admission webhook: granting rights would not help.
@@ -128,6 +131,16 @@ struct RefusalWords {
     /// The server says it all, in one sentence: `services "x" is forbidden: User "nobody" cannot get resource "services" in API group "" in
     /// the namespace "default"`.
     var missingRight: String? { right.map { $0.advice.isEmpty ? $0.missing : "\($0.missing). \($0.advice)" } }
+
+    /// An apply that makes something takes two rights. Old servers say of the second one only `configmaps "x" is forbidden: `.
+    var missingCreation: String? {
+        let parts = status.message.split(separator: "\"", omittingEmptySubsequences: false)
+        guard parts.count == 3, parts[2].trimmingCharacters(in: .whitespaces) == "is forbidden:" else { return nil }
+        let resource = parts[0].split(separator: " ").first.map(String.init) ?? "it"
+        let names = resource.split(separator: ".", maxSplits: 1).map(String.init)
+        return "this user may patch and may not create \(resource). A Role with apiGroups [\"\(names.count > 1 ? names[1] : "")\"], "
+            + "resources [\(names[0])], verbs [get, list, create, patch] lets it"
+    }
 
     /// What is missing, and what to grant.
     var right: (missing: String, advice: String)? {
