@@ -301,7 +301,7 @@ struct HTTPSRepositoryTests {
             let failure = await failure { () async throws(GitFailure) in
                 try await read(shop, url) { if cause == .timedOut { $0.timeout = .seconds(2) } }
             }
-            #expect(failure?.cause == cause && failure?.message.contains(words) == true, "\(behaviour): \(String(describing: failure))")
+            #expect(failure.is(cause, words), "\(behaviour): \(String(describing: failure))")
         }
         #expect(.now - start < .seconds(40))
     }
