@@ -281,13 +281,15 @@ struct HTTPSRepositoryTests {
                 try await withServer([gitServer, "--behave", "redirect=https://\(host):\(port)"] + secure) { port in
                     let url = "https://localhost:\(port)/specs.git"
                     if isFollowed {
-                        #expect(try await read(shop, url) { $0.tokenFile = "\(shop.folder)/token" }.tree?.commit == commit)
+                        let tree = try await read(shop, url) { $0.tokenFile = "\(shop.folder)/token" }.tree
+                        #expect(tree?.commit == commit)
                     } else {
                         let refused = await failure { () async throws(GitFailure) in
                             try await read(shop, url) { $0.tokenFile = "\(shop.folder)/token" }
                         }
                         #expect(refused.is(.refused, "sends us elsewhere"), "\(String(describing: refused))")
-                        #expect(try log(shop) == [], "the other host was not asked")
+                        let asked = try log(shop)
+                        #expect(asked == [], "the other host was not asked")
                     }
                 }
             }
@@ -303,14 +305,14 @@ struct HTTPSRepositoryTests {
     func endsWhateverAServerDoes(behaviour: String, cause: GitFailure.Cause, words: String) async throws {
         let shop = try Workshop()
         try await shop.repository("specs", ["state/a.yaml": String((0..<20_000).map { _ in "abcdefghij".randomElement() ?? "x" })])
-        let start = ContinuousClock.now
         try await serve(shop, "--behave", behaviour) { url, _ in
+            let start = ContinuousClock.now
             let failure = await failure { () async throws(GitFailure) in
                 try await read(shop, url) { if cause == .timedOut { $0.timeout = .seconds(5) } }
             }
             #expect(failure.is(cause, words), "\(behaviour): \(String(describing: failure))")
+            #expect(.now - start < .seconds(60))
         }
-        #expect(.now - start < .seconds(40))
     }
 
     @Test func aServerThatIsNotThereIsSaid() async throws {
