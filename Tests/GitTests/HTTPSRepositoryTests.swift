@@ -271,39 +271,48 @@ struct HTTPSRepositoryTests {
         }
     }
 
-    @Test func goesNowhereElse() async throws {
+    @Test func followsNobodyToAnotherHost() async throws {
         let shop = try Workshop()
-        try await shop.repository()
+        let commit = try await shop.repository()
         try shop.write("token", "s3cret")
-        try await serve(shop) { target, _ in
-            let other = String(target.dropLast("/specs.git".count))
-            try await withServer([gitServer, "--behave", "redirect=\(other)", "--tls", "\(shop.folder)/cert.pem", "\(shop.folder)/key.pem"]) { port in
-                let refused = await failure { () async throws(GitFailure) in
-                    try await read(shop, "https://localhost:\(port)/specs.git") { $0.tokenFile = "\(shop.folder)/token" }
+        try await serve(shop, "--login", "x-access-token:s3cret") { target, port in
+            for (host, isFollowed) in [("127.0.0.1", false), ("localhost", true)] {
+                let secure = ["--tls", "\(shop.folder)/cert.pem", "\(shop.folder)/key.pem"]
+                try await withServer([gitServer, "--behave", "redirect=https://\(host):\(port)"] + secure) { port in
+                    let url = "https://localhost:\(port)/specs.git"
+                    if isFollowed {
+                        let tree = try await read(shop, url) { $0.tokenFile = "\(shop.folder)/token" }.tree
+                        #expect(tree?.commit == commit)
+                    } else {
+                        let refused = await failure { () async throws(GitFailure) in
+                            try await read(shop, url) { $0.tokenFile = "\(shop.folder)/token" }
+                        }
+                        #expect(refused.is(.refused, "sends us elsewhere"), "\(String(describing: refused))")
+                        let asked = try log(shop)
+                        #expect(asked == [], "the other host was not asked")
+                    }
                 }
-                #expect(refused?.cause == .refused && refused?.message.contains("sends us elsewhere") == true, "\(String(describing: refused))")
             }
-            #expect(try log(shop) == [], "the other server was not asked")
         }
     }
 
     /// Whatever a server does, there is an answer in time, with a reason.
     @Test(arguments: [
-        ("silent", GitFailure.Cause.timedOut, "within 2 s (connecting to localhost"), ("trickle", .timedOut, "within 2 s"), ("cut", .unreachable, ""),
+        ("silent", GitFailure.Cause.timedOut, "within 5 s (connecting to localhost"), ("trickle", .timedOut, "within 5 s"), ("cut", .unreachable, ""),
         ("garbage", .unreachable, ""), ("status=500", .unreachable, "500"), ("status=404", .denied, "no such repository"),
         ("endless-refs", .refused, "advertises more than"), ("cut-pack", .unreachable, ""), ("greeting=\\x00\\x00", .unreachable, ""),
     ])
     func endsWhateverAServerDoes(behaviour: String, cause: GitFailure.Cause, words: String) async throws {
         let shop = try Workshop()
         try await shop.repository("specs", ["state/a.yaml": String((0..<20_000).map { _ in "abcdefghij".randomElement() ?? "x" })])
-        let start = ContinuousClock.now
         try await serve(shop, "--behave", behaviour) { url, _ in
+            let start = ContinuousClock.now
             let failure = await failure { () async throws(GitFailure) in
-                try await read(shop, url) { if cause == .timedOut { $0.timeout = .seconds(2) } }
+                try await read(shop, url) { if cause == .timedOut { $0.timeout = .seconds(5) } }
             }
-            #expect(failure?.cause == cause && failure?.message.contains(words) == true, "\(behaviour): \(String(describing: failure))")
+            #expect(failure.is(cause, words), "\(behaviour): \(String(describing: failure))")
+            #expect(.now - start < .seconds(60))
         }
-        #expect(.now - start < .seconds(40))
     }
 
     @Test func aServerThatIsNotThereIsSaid() async throws {
@@ -317,8 +326,6 @@ struct HTTPSRepositoryTests {
         try await shop.repository("specs", ["a.yaml": "a"])
         // Large, and does not compress.
         try await shop.run("sh", "-c", "head -c 3000000 /dev/urandom > specs/random.bin")
-        // Small on the way, and not when it is inflated.
-        try await shop.run("sh", "-c", "head -c 5000000 /dev/zero > specs/zero.bin")
         try await shop.push()
         for index in 0..<20 { try await shop.run("git", "-C", "specs", "push", "-q", "origin", "HEAD:refs/heads/b\(index)") }
         try await serve(shop) { url, _ in
@@ -334,8 +341,6 @@ struct HTTPSRepositoryTests {
             #expect(pack?.cause == .refused && pack?.message.contains("1048576 bytes") == true, "\(String(describing: pack))")
             let objects = await refused { $0.limits.objects = 3 }
             #expect(objects?.cause == .refused && objects?.message.contains("objects") == true, "\(String(describing: objects))")
-            let inflated = await refused { $0.limits.objectBytes = 4_000_000 }
-            #expect(inflated?.cause == .refused, "\(String(describing: inflated))")
             let references = await refused { $0.limits.references = 10 }
             #expect(
                 references?.cause == .refused && references?.message.contains("22 branches and tags") == true,

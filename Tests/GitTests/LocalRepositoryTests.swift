@@ -125,6 +125,16 @@ struct LocalRepositoryTests {
         #expect(large?.files == [] && large?.problems.first?.message.contains("more than 999 bytes") == true)
         let total = try await shop.read(GitLocation(url: shop.url())) { $0.limits.specs.totalBytes = 999 }.tree
         #expect(total?.problems.first?.message.contains("999 bytes") == true)
+        // A folder of many files, and a commit of many words.
+        for index in 0..<40 { try shop.write("specs/many/\(index).txt", "x") }
+        try await shop.push()
+        let folder = await failure { () async throws(GitFailure) in try await shop.read(GitLocation(url: shop.url())) { $0.limits.objectBytes = 1000 }
+        }
+        #expect(folder.is(.refused, "more than the 1000"), "\(String(describing: folder))")
+        try await shop.push("specs", [:], "-m", String(repeating: "x", count: 5000))
+        let commit = await failure { () async throws(GitFailure) in try await shop.read(GitLocation(url: shop.url())) { $0.limits.objectBytes = 5000 }
+        }
+        #expect(commit.is(.refused, "more than the 5000"), "\(String(describing: commit))")
     }
 }
 

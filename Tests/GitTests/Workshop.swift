@@ -15,6 +15,8 @@ final class Workshop: Sendable {
     let folder: String
 
     init() throws {
+        // As plumb itself does: a process that ends before it was asked is an error of the call.
+        signal(SIGPIPE, SIG_IGN)
         folder = FileManager.default.temporaryDirectory.appendingPathComponent("plumb-git-test-\(UUID().uuidString)").path
         for name in ["home", "data"] {
             try FileManager.default.createDirectory(atPath: "\(folder)/\(name)", withIntermediateDirectories: true)
@@ -39,7 +41,10 @@ final class Workshop: Sendable {
     }
 
     @discardableResult
-    func run(_ command: String..., input: String = "") async throws -> String {
+    func run(_ command: String..., input: String = "") async throws -> String { try await run(command, input: input) }
+
+    @discardableResult
+    func run(_ command: [String], input: String = "") async throws -> String {
         let environment: [Environment.Key: String?] = [
             "HOME": "\(folder)/home", "GIT_CONFIG_NOSYSTEM": "1", "GIT_COMMITTER_DATE": nil, "SSH_AUTH_SOCK": nil,
         ]
@@ -71,8 +76,7 @@ final class Workshop: Sendable {
     func push(_ name: String = "specs", _ files: [String: String] = [:], _ options: String...) async throws -> String {
         for (path, text) in files { try write("\(name)/\(path)", text) }
         try await run("git", "-C", name, "add", "-A")
-        let command = ["git", "-C", name, "commit", "-q", "--allow-empty", "-m", "change"] + options
-        try await run("sh", "-c", command.map { "'\($0)'" }.joined(separator: " "))
+        try await run(["git", "-C", name, "commit", "-q", "--allow-empty", "-m", "change"] + options)
         try await run("git", "-C", name, "push", "-q", "--force", "origin", "HEAD")
         return try await run("git", "-C", name, "rev-parse", "HEAD")
     }
@@ -124,6 +128,14 @@ extension GitTree {
     var texts: [String] { files.map { "\($0.path)=\(String(decoding: $0.bytes, as: UTF8.self))" } }
 }
 
+extension GitFailure? {
+    /// Whether it is this one.
+    func `is`(_ cause: GitFailure.Cause, _ words: String = "") -> Bool {
+        guard let self else { return false }
+        return self.cause == cause && (words.isEmpty || self.message.contains(words))
+    }
+}
+
 /// What reading came to where it has to fail.
 func failure(_ body: () async throws(GitFailure) -> GitReading) async -> GitFailure? {
     do throws(GitFailure) {
@@ -148,8 +160,8 @@ let plumb: String = {
 /// A server that runs while `body` does: `git-server`, or sshd.
 func withServer(_ command: [String], _ body: (_ port: Int) async throws -> Void) async throws {
     _ = try await Subprocess.run(
-        .name(command[0]),
-        arguments: Arguments(Array(command.dropFirst())),
+        .path("/usr/bin/env"),
+        arguments: Arguments(command),
         input: .inputWriter,
         output: .sequence,
         error: .discarded

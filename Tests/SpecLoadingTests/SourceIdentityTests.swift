@@ -43,6 +43,19 @@ struct SourceIdentityTests {
         }
     }
 
+    @Test func aRepositoryWithoutACheckoutIsWhatItsCheckoutsAre() throws {
+        try withFolder { folder in
+            let checkout = SourceIdentity(of: try checkout("https://github.com/owner/repository.git", in: folder, "c"))
+            for url in ["https://GitHub.com/owner/repository", "git@github.com:owner/repository.git", "ssh://git@github.com/owner/repository.git/"] {
+                #expect(SourceIdentity(ofRemote: url, path: "state") == checkout)
+            }
+            #expect(SourceIdentity(ofRemote: "https://github.com/owner/repository", path: "") == SourceIdentity(of: folder.path + "/c"))
+            let local = SourceIdentity(ofRemote: "file:///srv/a.git", path: "state")
+            #expect(local.words.hasPrefix("file:///srv/a.git on ") && local.words.hasSuffix(", state"))
+            #expect(local.id != SourceIdentity(ofRemote: "file:///srv/b.git", path: "state").id && local.id != checkout.id)
+        }
+    }
+
     @Test func allElseIsAPathOnThisMachine() throws {
         try withFolder { folder in
             let paths = [

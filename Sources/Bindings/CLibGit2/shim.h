@@ -17,12 +17,9 @@ static inline int plumb_git_set_owner_validation(int enabled) {
     return git_libgit2_opts(GIT_OPT_SET_OWNER_VALIDATION, enabled);
 }
 
-static inline int plumb_git_set_pack_limits(size_t objects, size_t object_size, size_t mapped) {
+static inline int plumb_git_set_pack_limits(size_t objects, size_t mapped) {
     size_t window = mapped / 4;
     int status = git_libgit2_opts(GIT_OPT_SET_PACK_MAX_OBJECTS, objects);
-#if LIBGIT2_VER_MAJOR > 1 || LIBGIT2_VER_MINOR >= 5
-    if (status == 0) status = git_libgit2_opts(GIT_OPT_SET_PACK_MAX_OBJECT_SIZE, object_size);
-#endif
     if (status == 0) status = git_libgit2_opts(GIT_OPT_SET_MWINDOW_SIZE, window);
     if (status == 0) status = git_libgit2_opts(GIT_OPT_SET_MWINDOW_MAPPED_LIMIT, mapped);
     return status;

@@ -10,12 +10,14 @@ final class CommitTree: SourceStorage {
 
     private let repository: Repository
     private let root: String
+    private let limit: Int
     private var folders: [String: [String: Entry]] = [:]
     /// An object could not be read, so what was found is not all.
     private(set) var damage: Stop?
 
-    init(_ repository: Repository, commit: String) throws(Stop) {
+    init(_ repository: Repository, commit: String, limits: GitLimits) throws(Stop) {
         self.repository = repository
+        limit = limits.objectBytes
         guard var id = git_oid(hexadecimal: commit) else { throw Stop.library(-1) }
         var found: OpaquePointer?
         try check(git_commit_lookup(&found, repository.pointer, &id))
@@ -30,6 +32,12 @@ final class CommitTree: SourceStorage {
     private func entries(of folder: String, _ object: String) -> [String: Entry]? {
         if let known = folders[folder] { return known }
         guard var id = git_oid(hexadecimal: object) else { return nil }
+        do throws(Stop) {
+            try repository.checkSize(of: object, limit: limit)
+        } catch {
+            if damage == nil { damage = error }
+            return nil
+        }
         var tree: OpaquePointer?
         let status = git_tree_lookup(&tree, repository.pointer, &id)
         guard status == 0 else {

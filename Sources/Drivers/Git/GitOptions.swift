@@ -38,8 +38,8 @@ package struct GitLimits: Hashable, Sendable, Codable {
     /// Of one fetch, as they come over the network.
     package var packBytes = 512 << 20
     package var objects = 2_000_000
-    /// One object, inflated, in bytes.
-    package var objectBytes = 128 << 20
+    /// A commit, a tag or the list of a folder, inflated, in bytes. Files that are no specs are not looked at, and `specs` is for the others.
+    package var objectBytes = 32 << 20
     /// Address space of the process that reads, in bytes.
     package var memory = 3 << 30
     package var specs = SourceLimits()

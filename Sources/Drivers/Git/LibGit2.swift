@@ -89,7 +89,7 @@ enum LibGit2 {
         }
         // Whose a repository is matters to programs that run what it configures. Nothing is run here.
         try check(plumb_git_set_owner_validation(0))
-        try check(plumb_git_set_pack_limits(limits.objects, limits.objectBytes, min(limits.packBytes, 256 << 20)))
+        try check(plumb_git_set_pack_limits(limits.objects, min(limits.packBytes, 256 << 20)))
         if let authorityFile, plumb_git_set_certificates(authorityFile) < 0 {
             let message = git_error_last().flatMap { $0.pointee.message.map { String(cString: $0) } } ?? ""
             throw Stop.failure(
@@ -151,6 +151,15 @@ final class Repository {
         defer { git_odb_object_free(found) }
         let bytes = UnsafeRawBufferPointer(start: git_odb_object_data(found), count: git_odb_object_size(found))
         return (git_odb_object_type(found), Array(bytes))
+    }
+
+    /// Refuses to read what is larger than commits, tags and folders are.
+    func checkSize(of object: String, limit: Int) throws(Stop) {
+        guard let size = size(of: object) else { throw Stop.library(GIT_ENOTFOUND.rawValue) }
+        guard size > limit else { return }
+        throw Stop.failure(
+            GitFailure(.refused, "the object \(object) has \(size) bytes, more than the \(limit) that are read of a commit, a tag or a folder")
+        )
     }
 
     /// The size of an object, without reading it.

@@ -48,7 +48,7 @@ final class RemoteConnection {
         try check(git_remote_connect_options_init(&options, UInt32(GIT_REMOTE_CONNECT_OPTIONS_VERSION)))
         options.callbacks = try callbacks()
         options.proxy_opts.type = GIT_PROXY_AUTO
-        // Not even to the same host: where it leads is seen only once it was followed.
+        // To the same host all the same, https alone: there it is the same certificate, and no login goes to another.
         options.follow_redirects = GIT_REMOTE_REDIRECT_NONE
         try run { git_remote_connect_ext(remote, GIT_DIRECTION_FETCH, &options) }
         var heads: UnsafeMutablePointer<UnsafePointer<git_remote_head>?>?

@@ -126,9 +126,11 @@ final class RepositoryReading {
         guard repository.has(choice.object) else {
             throw .failure(GitFailure(.invalid, "\(url.shown) has no commit \(choice.object)", fix: "Give all 40 digits of one that was pushed."))
         }
+        try repository.checkSize(of: choice.object, limit: request.limits.objectBytes)
         guard let commit = try repository.commit(of: choice.object) else {
             throw .failure(GitFailure(.invalid, "\(url.shown): '\(request.revision ?? choice.object)' is neither a commit nor a tag of one"))
         }
+        try repository.checkSize(of: commit, limit: request.limits.objectBytes)
         if commit == request.known { return .unchanged(commit: commit) }
         if let expected = request.expecting, try !repository.descends(commit, from: expected) { return .unchanged(commit: commit) }
         var notes: [String] = []
@@ -148,7 +150,7 @@ final class RepositoryReading {
             notes.append("force-pushed: \(words)")
         }
         report("reading the specs")
-        let tree = try CommitTree(repository, commit: commit)
+        let tree = try CommitTree(repository, commit: commit, limits: request.limits)
         let (files, problems) = readSource(request.path, in: tree, limits: request.limits.specs)
         if let damage = tree.damage { throw damage }
         return .read(GitTree(commit: commit, ref: choice.reference, files: files, problems: problems, notes: notes))
