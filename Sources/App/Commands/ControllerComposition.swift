@@ -172,7 +172,7 @@ final class ControllerComposition: Sendable {
         do throws(SpecMistakes) {
             desired = try Source.desired(files, contextIsGiven: options.context != nil || Source.isInPod)
         } catch {
-            return .refused(commit: commit, error.diagnostics.map(\.description))
+            return .refused(commit: commit, error.diagnostics.map(\.line))
         }
         if desired.resources.isEmpty, hadSpecs ?? false, !configuration.source.allowsEmpty {
             let place = configuration.source.path.map { " in '\($0)'" } ?? ""
@@ -181,7 +181,7 @@ final class ControllerComposition: Sendable {
             return .refused(commit: commit, [line])
         }
         let objections = configuration.policy.objections(to: desired)
-        guard objections.isEmpty else { return .refused(commit: commit, objections.map(\.description)) }
+        guard objections.isEmpty else { return .refused(commit: commit, objections.map(\.line)) }
         return .loaded(Revision(commit: commit, desired: desired, notes: notes + desired.notes))
     }
 
@@ -384,6 +384,11 @@ final class ControllerComposition: Sendable {
             log.warning("what should outlive this process can't be written to \(memoryPath): \(error)")
         }
     }
+}
+
+extension Diagnostic {
+    /// For logs, in one line.
+    fileprivate var line: String { "\(position): error: \(message)\(fix.isEmpty ? "" : ". \(fix)")" }
 }
 
 extension SourceProblem {
