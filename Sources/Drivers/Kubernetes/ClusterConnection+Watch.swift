@@ -116,11 +116,14 @@ extension ClusterConnection {
         _ onEvent: @Sendable (WatchEvent) -> Void
     ) async -> StreamEnd {
         var course = before
-        let started = ContinuousClock.now
+        // Since when there is a stream; waiting for one is no success, however long it took.
+        var opened: ContinuousClock.Instant?
         do {
             let client = try openWatchClient()
             let response = try await client.execute(try message(request), timeout: .nanoseconds(timeout.nanoseconds))
             guard response.status == .ok else { return await refuse(response, course) }
+            let started = ContinuousClock.now
+            opened = started
             var lines = LineReader(longest: policy.longestLine)
             for try await bytes in response.body {
                 pulse.beat(hasBookmarks: course.hasBookmarks)
@@ -150,7 +153,7 @@ extension ClusterConnection {
             let isTime = duration >= .seconds(policy.lifetime.lowerBound)
             return StreamEnd(course: course, why: isTime ? nil : "\(access.endpoint) ended the watch")
         } catch {
-            course.end(after: .now - started)
+            course.end(after: opened.map { .now - $0 } ?? .zero)
             if Task.isCancelled { return StreamEnd(course: course, why: nil) }
             let failure = if let failure = error as? APIFailure { failure } else { await failure(error) }
             return StreamEnd(course: course, why: failure.message)
