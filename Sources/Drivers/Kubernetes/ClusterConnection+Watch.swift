@@ -150,7 +150,8 @@ extension ClusterConnection {
             // Half a line at the end is no event: it comes again, as the version has not moved.
             let duration = ContinuousClock.now - started
             course.end(after: duration)
-            let isTime = duration >= .seconds(policy.lifetime.lowerBound)
+            // The server began to count before its head was here.
+            let isTime = duration + .seconds(1) >= .seconds(policy.lifetime.lowerBound)
             return StreamEnd(course: course, why: isTime ? nil : "\(access.endpoint) ended the watch")
         } catch {
             course.end(after: opened.map { .now - $0 } ?? .zero)
