@@ -138,7 +138,7 @@ struct RefusalWords {
         guard parts.count == 3, parts[2].trimmingCharacters(in: .whitespaces) == "is forbidden:" else { return nil }
         let resource = parts[0].split(separator: " ").first.map(String.init) ?? "it"
         let names = resource.split(separator: ".", maxSplits: 1).map(String.init)
-        return "this user may patch and may not create \(resource). A Role with apiGroups [\"\(names.count > 1 ? names[1] : "")\"], "
+        return "this user may patch and may not create \(resource). A Role or ClusterRole with apiGroups [\"\(names.count > 1 ? names[1] : "")\"], "
             + "resources [\(names[0])], verbs [get, list, create, patch] lets it"
     }
 
