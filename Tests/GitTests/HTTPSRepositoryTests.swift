@@ -206,6 +206,36 @@ struct HTTPSRepositoryTests {
         }
     }
 
+    @Test func aHelperThatHangsEndsWithTheRead() async throws {
+        let shop = try Workshop()
+        try await shop.repository()
+        try await serve(shop, "--login", "ann:s3cret") { url, _ in
+            let helper = "!sh -c \"echo \\$\\$ > \(shop.folder)/pid; exec sleep 600\" #"
+            try await shop.run("git", "config", "--global", "credential.helper", helper)
+            let failure = await failure { () async throws(GitFailure) in try await read(shop, url) { $0.timeout = .seconds(5) } }
+            #expect(failure.is(.timedOut), "\(String(describing: failure))")
+            let process = try #require(
+                Int32(String(contentsOfFile: "\(shop.folder)/pid", encoding: .utf8).trimmingCharacters(in: .whitespacesAndNewlines))
+            )
+            // Killed at once; only that it is reaped can take its time.
+            let isGone = { (try? String(contentsOfFile: "/proc/\(process)/stat", encoding: .utf8).contains(") Z ")) ?? true }
+            for _ in 0..<200 where !isGone() { try await Task.sleep(for: .milliseconds(50)) }
+            #expect(isGone())
+        }
+    }
+
+    @Test func aReadThatIsCancelledEnds() async throws {
+        let shop = try Workshop()
+        try await shop.repository()
+        try await serve(shop, "--behave", "silent") { url, _ in
+            let reading = Task { await failure { () async throws(GitFailure) in try await read(shop, url) { $0.timeout = .seconds(600) } } }
+            while try !log(shop).contains("connection") { try await Task.sleep(for: .milliseconds(20)) }
+            reading.cancel()
+            let ending = await reading.value
+            #expect(ending.is(.timedOut, "was broken off (connecting to localhost"), "\(String(describing: ending))")
+        }
+    }
+
     @Test func onlyTrustedCertificatesCount() async throws {
         let shop = try Workshop()
         try await shop.repository()
