@@ -72,6 +72,7 @@ struct HTTPSRepositoryTests {
         let first = try await shop.repository()
         try await shop.run("git", "-C", "specs", "tag", "-a", "v1", "-m", "v1")
         try await shop.run("git", "-C", "specs", "push", "-q", "origin", "v1")
+        var seen = ""
         try await serve(shop) { url, _ in
             #expect(try await read(shop, url).tree?.texts == ["state/a.yaml=a"])
             #expect(try log(shop) == [Self.advertisement, Self.fetch])
@@ -89,9 +90,16 @@ struct HTTPSRepositoryTests {
             #expect(try await read(shop, url, unless: first, last: first).tree?.texts == ["state/a.yaml=b"])
             #expect(try log(shop) == [Self.advertisement, Self.fetch])
             #expect(try await read(shop, url, revision: "v1").tree?.commit == first)
+            // A server that is away for a while costs nothing that is kept. Nobody listens any more once this test's server has ended.
+            seen = url
             // Without a place to keep anything.
             #expect(try await read(shop, url) { $0.cacheDirectory = nil }.tree?.commit == second)
         }
+        let kept = "find data/git -name '*.pack' | sort"
+        let before = try await shop.run("sh", "-c", kept)
+        let gone = await failure { () async throws(GitFailure) in try await read(shop, seen, unless: first) }
+        #expect(gone.is(.unreachable), "\(String(describing: gone))")
+        #expect(try await shop.run("sh", "-c", kept) == before && !before.isEmpty)
     }
 
     @Test func findsCommitsThatNoBranchEndsIn() async throws {
