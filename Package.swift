@@ -114,7 +114,8 @@ let package = Package(
             "App",
             "Controller",
             [
-                "Applying", "DriftDetection", "Forge", "Observing", "Planning", "Reconciling", "Reporting", "ResourceModel", "Values", "YAML",
+                "Applying", "DriftDetection", "Forge", "Observing", "PathPatterns", "Planning", "Reconciling", "Reporting", "ResourceModel", "Values",
+                "YAML",
                 .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "HummingbirdTLS", package: "hummingbird"),
                 .product(name: "Logging", package: "swift-log"),
@@ -182,7 +183,7 @@ let package = Package(
         tests(
             "ControllerTests",
             [
-                "Controller", "DriftDetection", "Forge", "Planning", "Reconciling", "ResourceModel", "Values", "YAML",
+                "Applying", "Controller", "DriftDetection", "Forge", "Observing", "Planning", "Reconciling", "ResourceModel", "Values", "YAML",
                 .product(name: "Logging", package: "swift-log"),
             ]
         ),

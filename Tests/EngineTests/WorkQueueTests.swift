@@ -9,7 +9,7 @@ import Testing
         var queue = WorkQueue(healthy: 4, suspect: 1)
         queue.request("a", .parts([address("a", "x")]), because: "event", at: .zero, due: .seconds(10))
         queue.request("a", .parts([address("a", "y")]), because: "event", at: .seconds(1), due: .seconds(5))
-        #expect(queue.depth == 1)
+        #expect(queue.depth(at: .seconds(4)) == 0)
         #expect(queue.next(at: .seconds(4)) == nil)
         #expect(queue.nextDue(after: .seconds(4)) == .seconds(5))
         let work = queue.next(at: .seconds(5))
@@ -25,6 +25,25 @@ import Testing
         queue.request("a", .parts([address("a", "z")]), because: "event", at: .zero)
         #expect(queue.next(at: .zero)?.scope == .whole)
         #expect(queue.next(at: .seconds(100)) == nil)
+    }
+
+    @Test func anEventDoesNotBringForwardTheLookAtEverything() {
+        var queue = WorkQueue(healthy: 4, suspect: 1)
+        queue.request("a", .whole, because: "audit", at: .zero, due: .seconds(600))
+        queue.request("a", .parts([address("a", "x")]), because: "event", at: .seconds(1))
+        #expect(queue.next(at: .seconds(1))?.scope == .parts([address("a", "x")]))
+        queue.finish("a", answered: true)
+        #expect(queue.next(at: .seconds(599)) == nil)
+        #expect(queue.next(at: .seconds(600))?.scope == .whole)
+    }
+
+    @Test func aLookAtEverythingDoesNotBringForwardWhatHasToBeSeenAgain() {
+        var queue = WorkQueue(healthy: 4, suspect: 1)
+        queue.request("a", .parts([address("a", "x")]), because: "settles", at: .zero, due: .seconds(60))
+        queue.request("a", .whole, because: "push", at: .seconds(1))
+        #expect(queue.next(at: .seconds(1))?.scope == .whole)
+        queue.finish("a", answered: true)
+        #expect(queue.next(at: .seconds(60))?.scope == .parts([address("a", "x")]))
     }
 
     @Test func whatIsAskedForMeanwhileComesAfter() {
@@ -43,8 +62,8 @@ import Testing
             queue.request(name, .whole, because: "push", at: .zero)
             _ = queue.next(at: .zero)
             queue.finish(name, answered: false)
-            queue.request(name, .whole, because: "retry", at: .zero)
         }
+        for name in ["dead-1", "dead-2"] { queue.request(name, .whole, because: "retry", at: .zero) }
         queue.request("live-1", .whole, because: "push", at: .seconds(1))
         queue.request("live-2", .whole, because: "push", at: .seconds(1))
         var started: [String] = []
@@ -89,7 +108,7 @@ import Testing
             queue.finish(work.target, answered: true)
         }
         #expect(asked.isEmpty)
-        #expect(queue.isIdle && queue.depth == 0)
+        #expect(queue.isIdle && queue.depth(at: now) == 0)
     }
 
     @Test func retriesMoreAndMoreSeldom() {

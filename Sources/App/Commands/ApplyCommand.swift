@@ -3,6 +3,7 @@ import ArgumentParser
 import Planning
 import Reporting
 import ResourceModel
+import Stores
 
 struct ApplyCommand: AsyncParsableCommand {
     enum Format: String, ExpressibleByArgument, CaseIterable {
@@ -172,7 +173,7 @@ struct ApplyCommand: AsyncParsableCommand {
 
         let interruption = Interruption(terminal: terminal)
         defer { interruption.end() }
-        try await record.begin(plan)
+        do throws(StoreFailure) { try await record.begin(plan) } catch { throw terminal.failed(error, "nothing was changed") }
         let report: @Sendable (ApplyEvent) -> Void = { event in
             interruption.follow(event)
             show(event)

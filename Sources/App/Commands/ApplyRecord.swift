@@ -22,25 +22,27 @@ final class ApplyRecord: Sendable {
     /// `apply`, `release`, `accept`.
     private let command: String
     private let source: String
-    private let terminal: Terminal
+    /// Tells a person, whole lines.
+    private let say: @Sendable (String) -> Void
     private let now: @Sendable () -> Date
     private let state = Mutex(State())
 
-    private init(
+    /// A record beside others of the same process, which share journal and lock: the controller's.
+    init(
         journal: Journal,
         lock: ApplyLock,
         holder: LockHolder,
         command: String,
         source: String,
-        terminal: Terminal,
-        now: @escaping @Sendable () -> Date
+        say: @escaping @Sendable (String) -> Void,
+        now: @escaping @Sendable () -> Date = { Date() }
     ) {
         self.journal = journal
         self.lock = lock
         self.holder = holder
         self.command = command
         self.source = source
-        self.terminal = terminal
+        self.say = say
         self.now = now
     }
 
@@ -69,7 +71,7 @@ final class ApplyRecord: Sendable {
                     holder: holder,
                     command: command,
                     source: source,
-                    terminal: terminal,
+                    say: { terminal.writeError($0) },
                     now: now
                 )
                 try await record.closeInterruptedRuns()
@@ -80,13 +82,14 @@ final class ApplyRecord: Sendable {
         }
     }
 
-    private func closeInterruptedRuns() async throws(StoreFailure) {
+    /// Says what an apply that died before left under way, and writes down that it did.
+    func closeInterruptedRuns() async throws(StoreFailure) {
         for run in try await journal.openRuns() {
             let start = run.start
             let who = "the \(start.command) of \(start.started.shown) by \(start.caller.description)"
             // Only after an unlock that was a mistake; that apply stops by itself before its next action.
             if start.caller.process.liveness == .alive {
-                terminal.writeError("note: \(Escaping.shown(who)) seems to be under way still (run \(run.id))\n")
+                say("note: \(Escaping.shown(who)) seems to be under way still (run \(run.id))\n")
                 continue
             }
             let underWay = try await journal.actions(of: run.id).filter(\.isUnderWay).map(\.start.address)
@@ -96,33 +99,28 @@ final class ApplyRecord: Sendable {
             case 1...5: what = "under way was \(underWay.joined(separator: ", "))"
             default: what = "under way were \(underWay.prefix(5).joined(separator: ", ")) and \(underWay.count - 5) more"
             }
-            terminal.writeError("note: \(Escaping.shown("\(who) ended without a word; \(what)"))\n")
-            terminal.writeError("    Everything is observed anew. 'plumb history \(run.id)' shows what that run was about.\n")
+            say("note: \(Escaping.shown("\(who) ended without a word; \(what)"))\n")
+            say("    Everything is observed anew. 'plumb history \(run.id)' shows what that run was about.\n")
             try await journal.closeInterrupted(run.id, at: now())
         }
     }
 
     /// Writes down what is going to be done.
     ///
-    /// - Throws: exit status 1, after the reason was printed.
-    func begin(_ plan: Plan) async throws {
-        do throws(StoreFailure) {
-            let start = RunStart(
-                command: command,
-                source: source,
-                revision: plan.revision,
-                planID: plan.planID,
-                caller: holder.caller,
-                started: now()
-            )
-            let run = try await journal.begin(start, actions: plan.actions.map(ActionStart.init))
-            state.withLock { $0.run = run }
-            var named = holder
-            named.run = run
-            try lock.write(named)
-        } catch {
-            throw terminal.failed(error, "nothing was changed")
-        }
+    func begin(_ plan: Plan) async throws(StoreFailure) {
+        let start = RunStart(
+            command: command,
+            source: source,
+            revision: plan.revision,
+            planID: plan.planID,
+            caller: holder.caller,
+            started: now()
+        )
+        let run = try await journal.begin(start, actions: plan.actions.map(ActionStart.init))
+        state.withLock { $0.run = run }
+        var named = holder
+        named.run = run
+        try lock.write(named)
     }
 
     /// nil: it is written down and may start.
@@ -174,10 +172,8 @@ final class ApplyRecord: Sendable {
             lose(error)
         }
         guard let lost = state.withLock({ $0.lost }) else { return true }
-        terminal.writeError(
-            "\n\(terminal.errors.errorWord): \(Escaping.shown(lost.message)); what was under way was finished, nothing new was started\n"
-        )
-        terminal.writeError("    The journal's run \(run) may lack what is reported above. \(Escaping.shown(lost.fix))\n")
+        say("\nerror: \(Escaping.shown(lost.message)); what was under way was finished, nothing new was started\n")
+        say("    The journal's run \(run) may lack what is reported above. \(Escaping.shown(lost.fix))\n")
         return false
     }
 

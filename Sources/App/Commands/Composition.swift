@@ -152,6 +152,26 @@ final class Composition: Sendable {
         )
     }
 
+    /// The same, with everything written down: in the journal before it starts, and in the inventories before and after.
+    func collaborators(recording record: ApplyRecord, desired: DesiredState) -> ApplyCollaborators {
+        var collaborators = inventory.recording(applyCollaborators, in: record)
+        let base = collaborators
+        collaborators.prepare = { target, actions in
+            if let problem = await base.prepare(target, actions) { return problem }
+            return await self.recordHolding(target, actions, desired)
+        }
+        collaborators.conclude = { target, endings in
+            await self.recordOutcome(target, endings, desired)
+            await base.conclude(target, endings)
+        }
+        collaborators.willStart = { action in
+            if let objection = await base.willStart(action) { return objection }
+            return await record.willStart(action)
+        }
+        collaborators.didEnd = { await record.didEnd($0, $1) }
+        return collaborators
+    }
+
     /// Runs steps in order up to the first that fails.
     private func execute(_ steps: [Step], of address: ResourceAddress, at target: Target) async -> Problem? {
         for step in steps {

@@ -60,6 +60,11 @@ final class HostInventory: Sendable {
     /// Whether a host was met and is the one that the inventory is about.
     func isRecognised(_ target: String) -> Bool { state.withLock { $0.seen[target] != nil } }
 
+    /// Who answered to this name in this run.
+    func identity(of target: String) -> String? {
+        state.withLock { $0.seen[target] }.map { "\($0.kind.rawValue) \($0.id ?? "") \($0.hostKey ?? "")" }
+    }
+
     // MARK: Writing
 
     /// Writes down who was met.

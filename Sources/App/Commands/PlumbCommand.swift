@@ -16,7 +16,7 @@ package struct PlumbCommand: AsyncParsableCommand {
         version: PlumbCommand.version,
         subcommands: [
             ValidateCommand.self, PlanCommand.self, ApplyCommand.self, HistoryCommand.self, ReleaseCommand.self, AcceptCommand.self,
-            HostKeyCommand.self, UnlockCommand.self, ReadRepositoryCommand.self,
+            HostKeyCommand.self, UnlockCommand.self, RunCommand.self, ReadRepositoryCommand.self,
         ]
     )
 

@@ -166,24 +166,9 @@ struct Session {
         isInterrupted: @escaping @Sendable () -> Bool,
         report: @escaping @Sendable (ApplyEvent) -> Void
     ) async -> ApplySummary {
-        var collaborators = composition.inventory.recording(composition.applyCollaborators, in: record)
-        let base = collaborators
-        let desired = pass.desired
+        let collaborators = composition.collaborators(recording: record, desired: pass.desired)
         composition.locks.giveUp(when: isInterrupted)
         composition.inventories.patience = wait ?? .seconds(30)
-        collaborators.prepare = { target, actions in
-            if let problem = await base.prepare(target, actions) { return problem }
-            return await composition.recordHolding(target, actions, desired)
-        }
-        collaborators.conclude = { target, endings in
-            await composition.recordOutcome(target, endings, desired)
-            await base.conclude(target, endings)
-        }
-        collaborators.willStart = { action in
-            if let objection = await base.willStart(action) { return objection }
-            return await record.willStart(action)
-        }
-        collaborators.didEnd = { await record.didEnd($0, $1) }
         let summary = await Applying.apply(
             plan,
             desired: pass.desired,

@@ -85,16 +85,21 @@ enum Source {
         }
         if !problems.isEmpty { throw ExitCode(1) }
         do {
-            return try loadSpecs(
-                files.map { SpecFile(path: $0.path, relativePath: $0.relativePath, bytes: $0.bytes) },
-                kinds: kinds,
-                options: LoadOptions(contentHash: contentDigest(of: files), contextIsGiven: contextIsGiven)
-            )
+            return try desired(files, contextIsGiven: contextIsGiven)
         } catch {
             for diagnostic in error.diagnostics { terminal.writeError(diagnostic.text(style: terminal.errors) + "\n") }
             let count = error.diagnostics.count
             terminal.writeError("\n\(count == 1 ? "1 mistake" : "\(count) mistakes"); nothing was contacted, nothing is applied.\n")
             throw ExitCode(1)
         }
+    }
+
+    /// Checks the files of a revision.
+    static func desired(_ files: [SourceFile], contextIsGiven: Bool) throws(SpecMistakes) -> DesiredState {
+        try loadSpecs(
+            files.map { SpecFile(path: $0.path, relativePath: $0.relativePath, bytes: $0.bytes) },
+            kinds: kinds,
+            options: LoadOptions(contentHash: contentDigest(of: files), contextIsGiven: contextIsGiven)
+        )
     }
 }

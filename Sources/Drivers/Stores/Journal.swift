@@ -5,7 +5,7 @@ import Values
 
 /// What was changed, when, by whom and how it ended: an SQLite database in the data directory.
 ///
-/// - Guarantees: what a call wrote is on the disk when it returns, and outlives the process and the machine's power.
+/// - Guarantees: what a call wrote outlives the process and, as `Durability` says, the machine's power.
 /// - Flow: `begin` writes the run with all its actions, then `start` before and `end` after each of them, then `end` for the run. A run
 ///   without an end whose process is gone was interrupted.
 package final class Journal: Sendable {
@@ -20,8 +20,15 @@ package final class Journal: Sendable {
         self.database = database
     }
 
+    package enum Durability: Sendable {
+        /// What a call wrote is on the disk when it returns: it outlives the process and the machine's power.
+        case power
+        /// It outlives the process; of the last moments before a loss of power some may be missing. Nothing is ever damaged.
+        case process
+    }
+
     /// Opens the journal for writing, makes it where there is none, and brings an older one up to date.
-    package static func open(in directory: DataDirectory) throws(StoreFailure) -> Journal {
+    package static func open(in directory: DataDirectory, durability: Durability = .power) throws(StoreFailure) -> Journal {
         // Made by us, so that it is never open to others; SQLite gives the files beside it the same mode and owner.
         close(try directory.openFile(fileName))
         let path = "\(directory.path)/\(fileName)"
@@ -32,8 +39,8 @@ package final class Journal: Sendable {
                 try JournalSchema.check(database, path: path)
                 try checkPages(database, path: path)
                 _ = try String.fetchOne(database, sql: "PRAGMA journal_mode = WAL")
-                // Every commit is on the disk before it counts.
-                try database.execute(sql: "PRAGMA synchronous = FULL")
+                // FULL: every commit is on the disk before it counts. NORMAL: every checkpoint is.
+                try database.execute(sql: "PRAGMA synchronous = \(durability == .power ? "FULL" : "NORMAL")")
                 try JournalSchema.migrate(database, path: path)
             }
             return Journal(path: path, database: database)

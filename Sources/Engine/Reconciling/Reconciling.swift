@@ -1,4 +1,4 @@
-import DriftDetection
+package import DriftDetection
 package import Observing
 package import Planning
 package import ResourceModel
@@ -68,8 +68,18 @@ package struct Pass: Sendable {
     ///
     /// - Parameter undoObstacles: By target, why no undo could be armed there.
     package func plan(_ part: DesiredState, observed: ObservedState, undoObstacles: [String: String] = [:]) -> Plan {
+        plan(drift(part, observed: observed), undoObstacles: undoObstacles)
+    }
+
+    /// How what was observed stands to what is declared, as far as it is selected.
+    package func drift(_ part: DesiredState, observed: ObservedState) -> Drift {
         var drift = selection.narrowed(detectDrift(desired: part, observed: observed, kinds: kinds))
         drift.notes += orphanNotes(observed)
+        return drift
+    }
+
+    /// What would end this drift. Synchronous and deterministic.
+    package func plan(_ drift: Drift, undoObstacles: [String: String] = [:]) -> Plan {
         var plan = Planning.plan(
             drift,
             kinds: kinds,

@@ -28,15 +28,29 @@ package struct WorkQueue: Sendable {
     }
 
     private struct Entry {
-        var scope: Scope
+        var parts: Set<ResourceAddress> = []
         var reasons: [String]
         var requested: Duration
         var due: Duration
+
+        mutating func merge(_ reason: String, due: Duration, parts: Set<ResourceAddress>) {
+            if !reasons.contains(reason), reasons.count < 8 { reasons.append(reason) }
+            self.due = min(self.due, due)
+            self.parts.formUnion(parts)
+        }
+    }
+
+    /// What waits for one target. Both have their own time: an event does not bring forward the look at everything.
+    private struct Waiting {
+        var whole: Entry?
+        var parts: Entry?
+
+        var due: Duration? { [whole?.due, parts?.due].compactMap(\.self).min() }
     }
 
     /// Pieces of work under way at the same time, by lane.
     package var limits: [Lane: Int]
-    private var waiting: [String: Entry] = [:]
+    private var waiting: [String: Waiting] = [:]
     private var underWay: [String: Lane] = [:]
     private var suspects: Set<String> = []
 
@@ -44,8 +58,8 @@ package struct WorkQueue: Sendable {
         limits = [.healthy: max(1, healthy), .suspect: max(1, suspect)]
     }
 
-    /// How many targets wait for their time or a place.
-    package var depth: Int { waiting.count }
+    /// How many targets wait for a place, their time having come.
+    package func depth(at now: Duration) -> Int { waiting.values.count { $0.due.map { $0 <= now } ?? false } }
 
     package var isIdle: Bool { underWay.isEmpty }
 
@@ -56,17 +70,15 @@ package struct WorkQueue: Sendable {
 
     package mutating func request(_ target: String, _ scope: Scope, because reason: String, at now: Duration, due: Duration? = nil) {
         let due = max(due ?? now, now)
-        guard var entry = waiting[target] else {
-            waiting[target] = Entry(scope: scope, reasons: [reason], requested: now, due: due)
-            return
+        var entry = waiting[target] ?? Waiting()
+        switch scope {
+        case .whole:
+            if entry.whole == nil { entry.whole = Entry(reasons: [reason], requested: now, due: due) }
+            entry.whole?.merge(reason, due: due, parts: [])
+        case .parts(let parts):
+            if entry.parts == nil { entry.parts = Entry(reasons: [reason], requested: now, due: due) }
+            entry.parts?.merge(reason, due: due, parts: parts)
         }
-        switch (entry.scope, scope) {
-        case (.whole, _): break
-        case (_, .whole): entry.scope = .whole
-        case (.parts(let some), .parts(let more)): entry.scope = .parts(some.union(more))
-        }
-        if !entry.reasons.contains(reason), entry.reasons.count < 8 { entry.reasons.append(reason) }
-        entry.due = min(entry.due, due)
         waiting[target] = entry
     }
 
@@ -74,18 +86,35 @@ package struct WorkQueue: Sendable {
     package mutating func next(at now: Duration) -> Work? {
         var counts: [Lane: Int] = [:]
         for lane in underWay.values { counts[lane, default: 0] += 1 }
-        let ready = waiting.filter { target, entry in
-            entry.due <= now && underWay[target] == nil && counts[lane(of: target), default: 0] < limits[lane(of: target), default: 1]
+        var first: (due: Duration, target: String)?
+        for (target, entry) in waiting {
+            guard let due = entry.due, due <= now, underWay[target] == nil, first.map({ (due, target) < $0 }) ?? true else { continue }
+            let lane = lane(of: target)
+            if counts[lane, default: 0] < limits[lane, default: 1] { first = (due, target) }
         }
-        guard let (target, entry) = ready.min(by: { ($0.value.due, $0.key) < ($1.value.due, $1.key) }) else { return nil }
-        waiting[target] = nil
+        guard let target = first?.target, let entry = waiting.removeValue(forKey: target) else { return nil }
         underWay[target] = lane(of: target)
-        return Work(target: target, scope: entry.scope, reasons: entry.reasons, requested: entry.requested)
+        if let whole = entry.whole, whole.due <= now {
+            let parts = entry.parts?.due ?? .zero <= now ? entry.parts : nil
+            let reasons = whole.reasons + (parts?.reasons ?? []).filter { !whole.reasons.contains($0) }
+            // A part with a later time has one for a reason: something has to be seen again then.
+            if parts == nil, entry.parts != nil { waiting[target] = Waiting(parts: entry.parts) }
+            return Work(target: target, scope: .whole, reasons: reasons, requested: min(whole.requested, parts?.requested ?? whole.requested))
+        }
+        guard let parts = entry.parts else { return nil }
+        if entry.whole != nil { waiting[target] = Waiting(whole: entry.whole) }
+        return Work(target: target, scope: .parts(parts.parts), reasons: parts.reasons, requested: parts.requested)
     }
 
     /// When `next` may have something that it does not have now, by the passing of time alone.
     package func nextDue(after now: Duration) -> Duration? {
-        waiting.filter { underWay[$0.key] == nil && $0.value.due > now }.values.map(\.due).min()
+        var next: Duration?
+        for (target, entry) in waiting where underWay[target] == nil {
+            for due in [entry.whole?.due, entry.parts?.due] {
+                if let due, due > now { next = min(next ?? due, due) }
+            }
+        }
+        return next
     }
 
     /// - Parameter answered: Whether the target gave an answer at all.

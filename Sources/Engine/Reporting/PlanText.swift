@@ -106,7 +106,7 @@ extension Action {
 
 extension Value? {
     /// A field's value in one line.
-    var text: String {
+    package var text: String {
         switch self {
         case nil: "(none)"
         case .string("")?: "\"\""

@@ -1,0 +1,207 @@
+import Foundation
+import Logging
+import Reconciling
+import ResourceModel
+
+extension Controller {
+    /// Asks the source when a push was announced or it is time, for ever.
+    func followSource() async {
+        var failures = 0
+        var delay = Duration.zero
+        while true {
+            if delay > .zero, await !awaitSourceTurn(delay) { return }
+            let asked = announced
+            announced = []
+            let outcome = await ask(expecting: asked)
+            if isEnding || Task.isCancelled { return }
+            switch outcome {
+            case .failed:
+                failures += 1
+                // Sooner than a poll: the remote may be back any moment. Later each time: it may be gone for hours.
+                let chance = Double.random(in: 0...1)
+                delay = min(configuration.source.poll, retryDelays.delay(failures: failures, chance: chance) * 1.5)
+            default:
+                failures = 0
+                delay = webhooksArrive ? configuration.source.pollWithWebhooks : configuration.source.poll
+            }
+        }
+    }
+
+    /// Asks once; again and again for a moment where a commit was announced that is not there yet.
+    private func ask(expecting asked: [String?]) async -> Fetched {
+        let expected = asked.last ?? nil
+        let end = ContinuousClock.now + .seconds(30)
+        var pause = Duration.milliseconds(50)
+        while true {
+            let began = ContinuousClock.now
+            let outcome = await collaborators.fetch(revision, expected)
+            lastAsked = Date()
+            take(outcome, took: .now - began)
+            guard case .unchanged = outcome, let expected, revision?.commit != expected, refusedRevision != expected, !isEnding,
+                ContinuousClock.now < end, announced.isEmpty
+            else { return outcome }
+            // A push that was overtaken by another one never comes; that other one is announced, too.
+            try? await Task.sleep(for: pause)
+            pause = min(pause * 2, .seconds(2))
+        }
+    }
+
+    private func take(_ outcome: Fetched, took: Duration) {
+        func count(_ word: String) { metrics.increment(.fetches, ["outcome": word]) }
+        switch outcome {
+        case .unchanged:
+            count("unchanged")
+            // The newest revision may still be the one that was refused: then its mistakes still stand.
+            if refusedRevision == nil { sourceMistakes = [] }
+        case .loaded(let new):
+            count("loaded")
+            sourceMistakes = []
+            refusedRevision = nil
+            metrics.set(.sourceMistakes, to: 0)
+            putInForce(new, took: took)
+        case .refused(let commit, let mistakes):
+            count("refused")
+            metrics.set(.sourceMistakes, to: Double(mistakes.count))
+            if commit != refusedRevision || mistakes != sourceMistakes {
+                for mistake in mistakes { log.error("\(mistake)", metadata: ["revision": "\(commit ?? "")"]) }
+                let inForce = revision.map { "\($0.label) stays in force" } ?? "nothing is in force yet"
+                log.error("the newest revision is not followed; \(inForce)", metadata: ["revision": "\(commit ?? "")"])
+            }
+            sourceMistakes = mistakes
+            refusedRevision = commit
+            answerWaiters()
+        case .failed(let message):
+            count("failed")
+            if sourceMistakes != [message] { log.warning("the source can't be asked: \(message)") }
+            if refusedRevision == nil { sourceMistakes = [message] }
+        }
+    }
+
+    private func putInForce(_ new: Revision, took: Duration) {
+        let before = revision
+        revision = new
+        revisionSince = Date()
+        failuresAtRevision = 0
+        metrics.remove(.sourceRevision, where: "job", is: "source")
+        metrics.set(.sourceRevision, ["job": "source", "revision": new.commit ?? new.label], to: 1)
+        let milliseconds = Int(took / .milliseconds(1))
+        log.info(
+            "in force",
+            metadata: ["revision": "\(new.label)", "before": "\(before?.label ?? "none")", "read": "\(milliseconds) ms"]
+        )
+        for note in new.notes { log.warning("\(note)") }
+
+        let resources = Dictionary(grouping: new.desired.resources, by: \.address.target)
+        let observed = Set(new.desired.resourcesByTarget().map(\.0.name))
+        for name in targets.keys where !observed.contains(name) { forget(name) }
+        queue.keep(only: observed)
+        for target in new.desired.targets where observed.contains(target.name) {
+            var state = targets[target.name] ?? TargetState(target: target)
+            let declared = resources[target.name] ?? []
+            // Where it is reached or what is declared has changed: what is followed may be something else.
+            let isOther = state.target != target || Set(state.resources.map(\.address)) != Set(declared.map(\.address))
+            if isOther {
+                state.following?.cancel()
+                state.following = nil
+                state.isFollowed = false
+            }
+            state.target = target
+            state.resources = declared
+            state.unsettled = []
+            state.observedAt = nil
+            (state.changed, state.failed) = (0, 0)
+            targets[target.name] = state
+            if leads {
+                request(target.name, .whole, because: before == nil ? "start" : "revision \(new.label)")
+                if case .host = target { startFollowing(target.name) }
+            }
+        }
+        answerWaiters()
+    }
+
+    private func forget(_ name: String) {
+        targets[name]?.following?.cancel()
+        targets[name] = nil
+        metrics.remove(.drift, where: "target", is: name)
+        metrics.remove(.problems, where: "target", is: name)
+    }
+
+    // MARK: Events
+
+    func startFollowing(_ name: String) {
+        guard leads, let state = targets[name], state.following == nil else { return }
+        let target = state.target
+        let resources = state.resources
+        let follow = collaborators.follow
+        targets[name]?.following = Task {
+            // In order: one event after the other goes through the stream.
+            let (events, continuation) = AsyncStream.makeStream(of: TargetEvent.self, bufferingPolicy: .bufferingNewest(1024))
+            await withTaskGroup(of: Void.self) { group in
+                group.addTask {
+                    await follow(target, resources) { continuation.yield($0) }
+                    continuation.finish()
+                }
+                for await event in events { self.note(event, of: name) }
+                group.cancelAll()
+            }
+        }
+    }
+
+    private func note(_ event: TargetEvent, of name: String) {
+        guard targets[name] != nil, !Task.isCancelled else { return }
+        switch event {
+        case .connected:
+            targets[name]?.isFollowed = true
+            log.debug("followed", metadata: ["target": "\(name)"])
+            request(name, .whole, because: "connected")
+        case .touched(let addresses):
+            request(name, .parts(Set(addresses)), because: "event")
+        case .lost(let why):
+            if targets[name]?.isFollowed == true { log.warning("no longer followed: \(why)", metadata: ["target": "\(name)"]) }
+            targets[name]?.isFollowed = false
+            metrics.increment(.watchRestarts, ["target": name])
+        case .restarted(let why):
+            log.debug("watch began anew: \(why)", metadata: ["target": "\(name)"])
+            metrics.increment(.watchRestarts, ["target": name])
+        }
+        metrics.set(.followed, to: Double(targets.values.count { $0.isFollowed }))
+    }
+
+    // MARK: Who waits
+
+    /// What came of a commit, where that is known already.
+    func outcomeNow(of commit: String) -> [String]? {
+        if refusedRevision == commit {
+            return ["\(commit.prefix(12)) is refused, and nothing of it is applied:"] + sourceMistakes.prefix(20)
+        }
+        guard let revision, revision.commit == commit else { return nil }
+        let states = targets.values.sorted { $0.target.name < $1.target.name }
+        // One that gives no answer is not waited for: it may be away for days.
+        guard states.allSatisfy({ $0.observedAt == revision.label || $0.failures > 0 }) else { return nil }
+        let changed = states.reduce(0) { $0 + $1.changed }
+        let failed = states.reduce(0) { $0 + $1.failed }
+        var lines = ["\(commit.prefix(12)) applied: \(changed) changed\(failed > 0 ? ", \(failed) failed" : "") at \(states.count) targets"]
+        for state in states {
+            for item in state.open.values.sorted(by: { ($0.address ?? "", $0.message) < ($1.address ?? "", $1.message) }).prefix(5) {
+                lines.append("  \(item.address ?? state.target.name): \(item.status): \(item.message)")
+            }
+        }
+        return lines
+    }
+
+    func unfinished(_ commit: String, _ limit: Duration) -> [String] {
+        guard let revision, revision.commit == commit else {
+            return ["\(commit.prefix(12)) was not in force after \(limit.components.seconds) s\(sourceMistakes.first.map { ": \($0)" } ?? "")"]
+        }
+        let open = targets.values.filter { $0.observedAt != revision.label }.map(\.target.name).sorted()
+        return ["\(commit.prefix(12)) is in force; after \(limit.components.seconds) s still under way at \(open.joined(separator: ", "))"]
+    }
+
+    func answerWaiters() {
+        waiters.removeAll { waiter in
+            guard let lines = outcomeNow(of: waiter.commit) else { return false }
+            waiter.continuation.resume(returning: lines)
+            return true
+        }
+    }
+}

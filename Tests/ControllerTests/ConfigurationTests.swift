@@ -1,0 +1,92 @@
+import Controller
+import ResourceModel
+import Testing
+import YAML
+
+@Suite struct ConfigurationTests {
+    private func mistakes(_ text: String) -> [String] {
+        do throws(ConfigurationMistakes) {
+            _ = try Configuration(yaml: Array(text.utf8), file: "plumb.yaml")
+            return []
+        } catch {
+            return error.diagnostics.map { "\($0.position.line):\($0.position.column): \($0.message)" }
+        }
+    }
+
+    @Test func hasDefaultsForAllButTheSource() throws {
+        let configuration = try Configuration(yaml: Array("source: {url: /srv/specs}".utf8), file: "plumb.yaml")
+        #expect(configuration.source.url == "/srv/specs")
+        #expect(configuration.source.poll == .seconds(300))
+        #expect(configuration.policy.mode == .auto)
+        #expect(configuration.limits.maxDeletes == 10)
+        #expect(configuration.operations.listen?.description == "127.0.0.1:9464")
+        #expect(configuration.webhooks == nil)
+        #expect(configuration.leaderElection == nil)
+    }
+
+    @Test func readsEveryKey() throws {
+        let text = """
+            source:
+              url: https://git.example/infra.git
+              revision: main
+              path: clusters/home
+              poll: 2m
+              pollWithWebhooks: 2h
+              timeout: 30s
+              allowEmpty: true
+              tokenFile: /etc/plumb/token
+              caFile: /etc/plumb/ca.pem
+              verify: {allowedSigners: /etc/plumb/allowed_signers}
+            dataDirectory: /var/lib/plumb
+            kubernetes: {kubeconfig: /etc/plumb/kubeconfig, context: home}
+            ssh: {identity: /etc/plumb/id, knownHosts: /etc/plumb/known_hosts, config: /etc/plumb/ssh_config}
+            policy:
+              apply: report
+              rules:
+                - {paths: ["hosts/**"], kinds: [NetworkInterface], targets: ["pi-*"], apply: auto}
+              allow:
+                - {paths: ["**"], hosts: ["pi-*"], contexts: [home], namespaces: [default], kinds: [Service]}
+            limits: {concurrency: 4, timeout: 10s, confirmTimeout: 20s, maxDeletes: 0, maxUnavailable: 2, maxFailures: 3, audit: 1h, shutdown: 5s}
+            webhooks:
+              listen: "[::]:9000"
+              tls: {certificateFile: /a, keyFile: /b}
+              repository: me/infra
+              providers: [{forge: github, secretFiles: [/s1, /s2]}]
+            operations: {listen: none}
+            socket: {path: /run/plumb/control.sock, group: git}
+            log: {format: json, level: debug}
+            fights: {reverts: 3, within: 5m, maximumBackoff: 2h}
+            leaderElection: {context: home, namespace: plumb, name: lease, identity: a}
+            """
+        let configuration = try Configuration(yaml: Array(text.utf8), file: "plumb.yaml")
+        #expect(configuration.source.allowedSigners == "/etc/plumb/allowed_signers")
+        #expect(configuration.policy.rules.first?.mode == .auto)
+        #expect(configuration.policy.allow.first?.hosts == ["pi-*"])
+        #expect(configuration.limits.maxFailures == 3)
+        #expect(configuration.webhooks?.listen == Configuration.Address("::", 9000))
+        #expect(configuration.operations.listen == nil)
+        #expect(configuration.fights.maximumBackoff == .seconds(7200))
+        #expect(configuration.leaderElection?.name == "lease")
+    }
+
+    @Test func namesEveryMistakeWithItsPlace() {
+        let text = """
+            sorce: {url: x}
+            limits: {concurrency: 0, timeout: 5 minutes}
+            webhooks: {listen: nowhere}
+            policy: {rules: [{kinds: [Service]}]}
+            dataDirectory: relative
+            """
+        let found = mistakes(text)
+        #expect(found.contains("1:1: missing field 'source'"))
+        #expect(found.contains { $0.hasPrefix("1:1: unknown field 'sorce'") })
+        #expect(found.contains { $0.hasPrefix("2:23: 'limits.concurrency'") || $0.contains("limits.concurrency") })
+        #expect(found.contains { $0.contains("'limits.timeout' must be a duration") })
+        #expect(found.contains { $0.contains("'webhooks.listen' must be HOST:PORT") })
+        #expect(found.contains { $0.contains("at least one of 'providers'") })
+        #expect(found.contains { $0.contains("missing field 'apply'") })
+        #expect(found.contains { $0.contains("'dataDirectory' must be an absolute path") })
+    }
+
+    @Test func anEmptyFileIsAMistake() { #expect(mistakes("") == ["1:1: the file is empty"]) }
+}

@@ -1,0 +1,162 @@
+import Controller
+import ResourceModel
+import Synchronization
+import Testing
+
+@Suite struct ControllerTests {
+    private func standing(_ controller: Controller, _ target: String) async -> ControllerStatus.Standing? {
+        await controller.status().targets.first { $0.name == target }?.standing
+    }
+
+    @Test func convergesAndSaysAtWhichRevision() async {
+        let world = ScriptedWorld()
+        world.push("a1", ["pi-1/mtu": 1400, "pi-2/mtu": 1400])
+        await world.run { controller in
+            #expect(await eventually { await controller.status().targets.count { $0.inSyncAt == "a1" && $0.standing == .inSync } == 2 })
+            let status = await controller.status()
+            #expect(status.targets.map(\.name) == ["pi-1", "pi-2"])
+            #expect(status.source.revision == "a1")
+            #expect(world.state.withLock { $0.settings["pi-2"]?["mtu"] } == 1400)
+        }
+    }
+
+    @Test func aPushIsCarriedOutAndItsOutcomeTold() async {
+        let world = ScriptedWorld()
+        world.push("a1", ["pi-1/mtu": 1400])
+        await world.run { controller in
+            #expect(await eventually { await controller.status().targets.first?.inSyncAt == "a1" })
+            world.push("b2", ["pi-1/mtu": 1300])
+            await controller.announce(commit: "b2", byWebhook: true)
+            let lines = await controller.outcome(of: "b2", within: .seconds(20))
+            #expect(lines == ["b2 applied: 1 changed at 1 targets"])
+            #expect(world.state.withLock { $0.settings["pi-1"]?["mtu"] } == 1300)
+        }
+    }
+
+    @Test func aBrokenRevisionChangesNothingAndIsSaid() async {
+        let world = ScriptedWorld()
+        world.push("a1", ["pi-1/mtu": 1400])
+        await world.run { controller in
+            #expect(await eventually { await controller.status().targets.first?.inSyncAt == "a1" })
+            world.state.withLock { $0.source = .refused(commit: "bad", ["specs.yaml:3:1: error: unknown field 'mtuu'"]) }
+            await controller.announce(commit: "bad", byWebhook: false)
+            let lines = await controller.outcome(of: "bad", within: .seconds(20))
+            #expect(lines.first == "bad is refused, and nothing of it is applied:")
+            #expect(lines.last == "specs.yaml:3:1: error: unknown field 'mtuu'")
+            let status = await controller.status()
+            #expect(status.source.revision == "a1")
+            #expect(status.source.refusedRevision == "bad")
+            #expect(status.source.mistakes == ["specs.yaml:3:1: error: unknown field 'mtuu'"])
+            // What is in force is still held.
+            world.change("pi-1", "mtu", to: 9)
+            #expect(await eventually { world.state.withLock { $0.settings["pi-1"]?["mtu"] } == 1400 })
+        }
+    }
+
+    @Test func anEventLooksAtWhatItIsAboutAndNothingElse() async {
+        let world = ScriptedWorld()
+        world.push("a1", ["pi-1/mtu": 1400, "pi-1/flag": 1, "pi-2/mtu": 1400])
+        await world.run { controller in
+            // Each was looked at at the start and once more when it could be followed.
+            #expect(await eventually { await controller.status().targets.count { $0.inSyncAt == "a1" && $0.isFollowed } == 2 })
+            #expect(await eventually { await controller.status().targets.allSatisfy { $0.lastPass?.reasons.contains("connected") ?? false } })
+            let before = world.state.withLock { ($0.wholes, $0.changes.count) }
+            world.change("pi-1", "mtu", to: 5)
+            #expect(await eventually { world.state.withLock { $0.settings["pi-1"]?["mtu"] } == 1400 })
+            let after = world.state.withLock { ($0.wholes, $0.parts, $0.changes.count) }
+            #expect(after.0 == before.0)
+            #expect(after.1["pi-2"] == nil)
+            #expect(after.2 == before.1 + 1)
+        }
+    }
+
+    @Test func aDeadHostDelaysNoOther() async {
+        let world = ScriptedWorld()
+        world.push("a1", ["dead/mtu": 1, "pi-1/mtu": 1400])
+        world.state.withLock { $0.dead["dead"] = .seconds(3600) }
+        await world.run { controller in
+            #expect(await eventually { await standing(controller, "pi-1") == .inSync })
+            world.change("pi-1", "mtu", to: 5)
+            #expect(await eventually { world.state.withLock { $0.settings["pi-1"]?["mtu"] } == 1400 })
+            // Its look is still under way; the end of this test does not wait for it.
+        }
+    }
+
+    @Test func aHostThatIsBackIsLookedAtFromScratch() async {
+        let world = ScriptedWorld()
+        world.push("a1", ["pi-1/mtu": 1400])
+        world.state.withLock { $0.dead["pi-1"] = .zero }
+        await world.run { controller in
+            #expect(await eventually { await standing(controller, "pi-1") == .problem })
+            world.state.withLock { $0.dead = [:] }
+            #expect(await eventually { await standing(controller, "pi-1") == .inSync })
+        }
+    }
+
+    @Test func whatDependsOnAnotherTargetWaitsForIt() async {
+        let world = ScriptedWorld()
+        world.push("a1", ["pi-1/mtu": 1400, "pi-2/mtu": 1400], dependencies: ["pi-2/mtu": "pi-1/mtu"])
+        world.state.withLock { $0.dead["pi-1"] = .zero }
+        await world.run { controller in
+            #expect(await eventually { await standing(controller, "pi-2") == .problem })
+            #expect(world.state.withLock { $0.settings["pi-2"] } == nil)
+            world.state.withLock { $0.dead = [:] }
+            #expect(await eventually { await controller.status().targets.count { $0.inSyncAt == "a1" } == 2 })
+            #expect(world.state.withLock { $0.changes } == ["pi-1/Setting/mtu", "pi-2/Setting/mtu"])
+        }
+    }
+
+    @Test func reportOnlyChangesNothing() async {
+        let world = ScriptedWorld()
+        world.push("a1", ["pi-1/mtu": 1400])
+        var configuration = Configuration()
+        configuration.policy.mode = .report
+        await world.run(configuration) { controller in
+            #expect(await eventually { await standing(controller, "pi-1") == .drifting })
+            #expect(world.state.withLock { $0.changes } == [])
+            #expect(await controller.status().targets.first?.open.first?.message.contains("reported only") == true)
+        }
+    }
+
+    @Test func onlyTheLeaderActs() async {
+        let world = ScriptedWorld()
+        world.push("a1", ["pi-1/mtu": 1400])
+        await world.run { controller in
+            #expect(await eventually { await standing(controller, "pi-1") == .inSync })
+            await controller.setLeading(false)
+            world.change("pi-1", "mtu", to: 5)
+            world.push("b2", ["pi-1/mtu": 1300])
+            await controller.announce(commit: "b2", byWebhook: true)
+            #expect(await eventually { await controller.status().source.revision == "b2" })
+            #expect(world.state.withLock { $0.settings["pi-1"]?["mtu"] } == 5)
+            await controller.setLeading(true)
+            #expect(await eventually { world.state.withLock { $0.settings["pi-1"]?["mtu"] } == 1300 })
+        }
+    }
+
+    /// Changes behind its back at random, pushes at random: at the end all is as the last revision says, and no target was ever looked at twice at once.
+    @Test(arguments: 0..<8) func convergesWhateverHappens(round: Int) async {
+        let world = ScriptedWorld()
+        world.state.withLock { $0.isSlow = true }
+        let hosts = (1...5).map { "pi-\($0)" }
+        world.push("r0", ["pi-1/a": 1, "pi-2/a": 1, "pi-3/a": 1, "pi-4/a": 1, "pi-5/a": 1])
+        await world.run { controller in
+            #expect(await eventually { await controller.status().targets.count { $0.isFollowed } == 5 })
+            for step in 1...60 {
+                switch Int.random(in: 0..<4) {
+                case 0:
+                    let value = Int64(step)
+                    world.push("r\(step)", ["pi-1/a": value, "pi-2/a": value, "pi-3/a": value, "pi-4/a": value, "pi-5/a": value])
+                    await controller.announce(commit: "r\(step)", byWebhook: true)
+                default: world.change(hosts[Int.random(in: 0..<5)], "a", to: -1)
+                }
+                try? await Task.sleep(for: .milliseconds(Int.random(in: 0...4)))
+            }
+            world.push("end", ["pi-1/a": 77, "pi-2/a": 77, "pi-3/a": 77, "pi-4/a": 77, "pi-5/a": 77])
+            await controller.announce(commit: "end", byWebhook: true)
+            #expect(await eventually { world.state.withLock { state in hosts.allSatisfy { state.settings[$0]?["a"] == 77 } } })
+            #expect(await eventually { await controller.status().targets.allSatisfy { $0.inSyncAt == "end" } })
+            #expect(world.state.withLock { $0.collisions } == 0)
+        }
+    }
+}
