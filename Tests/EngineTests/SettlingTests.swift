@@ -65,8 +65,8 @@ struct SettlingTests {
     }
 
     @Test func saysHowLong() {
-        #expect(Settling.withheld(until: .seconds(60), now: .milliseconds(100)).message.contains("still so in 60 s"))
-        #expect(Settling.withheld(until: .seconds(60), now: .zero).status == nil)
+        #expect(Settling.withheld(.milliseconds(59_100)).message.contains("for 60 s"))
+        #expect(Settling.withheld(.seconds(60)).status == nil)
     }
 
     /// A chain that never stays for as long as its `settle` is never acted upon, whenever one looks; and one that stays is, at the second look

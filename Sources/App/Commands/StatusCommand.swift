@@ -49,7 +49,8 @@ struct StatusCommand: AsyncParsableCommand {
         case .json: terminal.write(answer.prettyJSON)
         case .text: terminal.write(status.text(style: terminal.output, now: Date()))
         }
-        if !status.source.mistakes.isEmpty || status.targets.contains(where: { $0.standing != .inSync }) { throw ExitCode(2) }
+        let isQuiet = status.source.revision != nil && status.source.mistakes.isEmpty
+        if !isQuiet || status.targets.contains(where: { $0.standing != .inSync }) { throw ExitCode(2) }
     }
 }
 

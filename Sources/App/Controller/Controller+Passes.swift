@@ -43,7 +43,8 @@ extension Controller {
         pass.held = work.scope == .whole ? collaborators.held() : []
         if case .success(let pauses) = collaborators.pauses() { pass.pauses = pauses }
         let observed = ObservedState(targets: [work.target: observation])
-        let drift = pass.drift(desired, observed: observed)
+        var drift = pass.drift(desired, observed: observed)
+        drift.waitedFor = Set(desired.resources.flatMap(\.dependsOn).filter { $0.target != work.target })
         var plan = pass.plan(drift)
         if plan.actions.contains(where: { $0.risk == .disconnecting }), let obstacle = await collaborators.undoObstacle(state.target) {
             plan = pass.plan(drift, undoObstacles: [work.target: obstacle])
@@ -110,7 +111,7 @@ extension Controller {
             looked = { address in globs.contains { $0.matches(address) } }
         }
         for (address, until) in settling.look(at: work.target, parts: looked, found: plan.actions, now: now) {
-            verdicts[address] = Settling.withheld(until: until, now: now)
+            verdicts[address] = Settling.withheld(plan.actions.first { $0.address == address }?.settle ?? .zero)
             request(work.target, .parts([address]), because: "settles", after: until - now)
         }
         for resource in drift.resources where resource.standing == .inSync {

@@ -12,6 +12,8 @@ package struct Drift: Sendable {
     package var identities: [String: String]
     /// Of each target, the inventory that says what is held there, where it could be read.
     package var inventories: [String: String] = [:]
+    /// What something here depends on, at targets that are looked at by themselves: not as declared there yet.
+    package var waitedFor: Set<ResourceAddress> = []
 
     package init(resources: [ResourceDrift] = [], targetProblems: [Problem] = [], notes: [String] = [], identities: [String: String] = [:]) {
         self.resources = resources

@@ -132,6 +132,7 @@ private func order(_ candidates: [Action], drift: Drift, problems: [Problem]) ->
         done += 1
         let action = candidates[index]
         let obstacle = action.dependsOn.lazy.compactMap { dependency -> String? in
+            if drift.waitedFor.contains(dependency) { return "\(dependency) (not as declared yet)" }
             if let status = obstacles[dependency] { return "\(dependency) (\(status))" }
             if let status = deadTargets[dependency.target] { return "\(dependency) (\(dependency.target) is \(status))" }
             if !known.contains(dependency), drift.identities[dependency.target] == nil { return "\(dependency) (not observed)" }

@@ -56,10 +56,10 @@ package struct Settling: Sendable {
     /// Forgets targets that are no longer declared.
     package mutating func keep(only targets: Set<String>) { sightings = sightings.filter { targets.contains($0.key.target) } }
 
-    /// - Parameter until: as `look` gave it.
-    package static func withheld(until: Duration, now: Duration) -> Withheld {
-        let seconds = max(1, ((until - now).wholeMilliseconds + 999) / 1000)
-        return Withheld(nil, "may be only passing through: left alone unless it is still so in \(seconds) s (plumb/settle)")
+    /// Why an action waits that `look` has named. The same text at each look, so that it is said once.
+    package static func withheld(_ settle: Duration) -> Withheld {
+        let seconds = max(1, (settle.wholeMilliseconds + 999) / 1000)
+        return Withheld(nil, "may be only passing through: left alone until it has been so for \(seconds) s (plumb/settle)")
     }
 
     private mutating func see(_ address: ResourceAddress, fingerprint: String, settle: Duration, now: Duration) -> Verdict {
