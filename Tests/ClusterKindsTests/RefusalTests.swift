@@ -29,6 +29,13 @@ struct RefusalTests {
             .notAsked,
             "user nobody may not get services in namespace default. A Role with apiGroups [\"\"], resources [services], verbs [get, list, create, patch] lets it"
         ),
+        // Kubernetes 1.20, of an apply that would create.
+        Case(
+            403,
+            #"{"reason":"Forbidden","message":"priorityclasses.scheduling.k8s.io \"x\" is forbidden: "}"#,
+            .notAsked,
+            "this user may patch and may not create priorityclasses.scheduling.k8s.io. A Role or ClusterRole with apiGroups [\"scheduling.k8s.io\"], resources [priorityclasses], verbs [get, list, create, patch] lets it"
+        ),
         Case(
             403,
             #"{"message":"clusterroles.rbac.authorization.k8s.io is forbidden: User \"system:serviceaccount:a:b\" cannot list resource \"clusterroles\" in API group \"rbac.authorization.k8s.io\" at the cluster scope"}"#,

@@ -1,4 +1,5 @@
 import Controller
+import Foundation
 import ResourceModel
 import Testing
 import YAML
@@ -76,6 +77,7 @@ import YAML
             webhooks: {listen: nowhere}
             policy: {rules: [{kinds: [Service]}]}
             dataDirectory: relative
+            socket: {group: git}
             """
         let found = mistakes(text)
         #expect(found.contains("1:1: missing field 'source'"))
@@ -85,7 +87,37 @@ import YAML
         #expect(found.contains { $0.contains("'webhooks.listen' must be HOST:PORT") })
         #expect(found.contains { $0.contains("at least one of 'providers'") })
         #expect(found.contains { $0.contains("missing field 'apply'") })
+        #expect(found.contains("6:10: 'socket.group' needs 'socket.path'"))
         #expect(found.contains { $0.contains("'dataDirectory' must be an absolute path") })
+    }
+
+    /// The commented example names every key with its default: uncommented, it is good, too.
+    @Test func theExampleHasEveryKey() throws {
+        let example = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
+            .appendingPathComponent("examples/controller/plumb.yaml")
+        let text = try String(contentsOf: example, encoding: .utf8)
+        let configuration = try Configuration(yaml: Array(text.utf8), file: "plumb.yaml")
+        #expect(configuration.source.path == "specs")
+        // The first two lines and lines of prose have no colon after a word at their start.
+        let all = text.split(separator: "\n", omittingEmptySubsequences: false).map { line -> String in
+            let indent = line.prefix { $0 == " " }
+            let rest = line.dropFirst(indent.count)
+            guard rest.hasPrefix("# "), rest.wholeMatch(of: /# ( *)(- \{.*|[A-Za-z]+:.*)/) != nil else { return String(line) }
+            return String(indent + rest.dropFirst(2))
+        }
+        .dropFirst(4).joined(separator: "\n")
+        let full = try Configuration(yaml: Array(all.utf8), file: "plumb.yaml")
+        let plain = Configuration()
+        #expect(full.limits.concurrency == plain.limits.concurrency)
+        #expect(full.limits.audit == plain.limits.audit)
+        #expect(full.limits.shutdown == plain.limits.shutdown)
+        #expect(full.source.poll == plain.source.poll)
+        #expect(full.source.pollWithWebhooks == plain.source.pollWithWebhooks)
+        #expect(full.fights == plain.fights)
+        #expect(full.operations == plain.operations)
+        #expect(full.webhooks?.providers.first?.forge == "github")
+        #expect(full.leaderElection?.name == "plumb-controller")
+        #expect(full.policy.allow.count == 2 && full.policy.rules.count == 2)
     }
 
     @Test func anEmptyFileIsAMistake() { #expect(mistakes("") == ["1:1: the file is empty"]) }

@@ -118,6 +118,41 @@ import Testing
         }
     }
 
+    @Test func whatIsChangedBackAgainAndAgainIsContested() async {
+        let world = ScriptedWorld()
+        world.push("a1", ["pi-1/mtu": 1400])
+        var configuration = Configuration()
+        configuration.fights.reverts = 3
+        await world.run(configuration) { controller in
+            #expect(await eventually { await standing(controller, "pi-1") == .inSync })
+            for round in 1...4 {
+                world.change("pi-1", "mtu", to: 5)
+                #expect(await eventually { world.state.withLock { $0.changes.count } == round + 1 })
+            }
+            world.change("pi-1", "mtu", to: 5)
+            #expect(await eventually { await controller.status().targets.first?.open.first?.status == "contested" })
+            #expect(await controller.status().targets.first?.open.first?.message.contains("plumb pause pi-1/Setting/mtu") == true)
+            #expect(world.state.withLock { $0.changes.count } == 5)
+            // Tried again at once when a person says so.
+            await controller.pausesChanged(resumed: [.addresses("pi-1/*")])
+            #expect(await eventually { world.state.withLock { $0.settings["pi-1"]?["mtu"] } == 1400 })
+        }
+    }
+
+    @Test func pushesAreNoFight() async {
+        let world = ScriptedWorld()
+        var configuration = Configuration()
+        configuration.fights.reverts = 2
+        world.push("r0", ["pi-1/mtu": 1000])
+        await world.run(configuration) { controller in
+            for step in 1...8 {
+                world.push("r\(step)", ["pi-1/mtu": Int64(1000 + step)])
+                await controller.announce(commit: "r\(step)", byWebhook: true)
+                #expect(await eventually { world.state.withLock { $0.settings["pi-1"]?["mtu"] } == Int64(1000 + step) })
+            }
+        }
+    }
+
     @Test func onlyTheLeaderActs() async {
         let world = ScriptedWorld()
         world.push("a1", ["pi-1/mtu": 1400])
@@ -140,7 +175,10 @@ import Testing
         world.state.withLock { $0.isSlow = true }
         let hosts = (1...5).map { "pi-\($0)" }
         world.push("r0", ["pi-1/a": 1, "pi-2/a": 1, "pi-3/a": 1, "pi-4/a": 1, "pi-5/a": 1])
-        await world.run { controller in
+        var configuration = Configuration()
+        // More reverts than anybody but a test would do.
+        configuration.fights.reverts = 1000
+        await world.run(configuration) { controller in
             #expect(await eventually { await controller.status().targets.count { $0.isFollowed } == 5 })
             for step in 1...60 {
                 switch Int.random(in: 0..<4) {

@@ -169,8 +169,8 @@ struct FightsTests {
         #expect(action.opponent == kubectl)
     }
 
-    /// Whatever anybody does to it and whenever: in any window there are no more repairs of a field than `reverts + 1` and one for each doubling that fits in;
-    /// and what is remembered stays small.
+    /// Whatever anybody does to it and whenever: in any window there are no more repairs of a field than `reverts + 1` and one for each doubling
+    /// that fits in; and what is remembered stays small.
     @Test(arguments: 0..<200) func isNeverHammered(seed: Int) {
         var random = Seeded(UInt64(seed))
         let limits = Fights.Limits(reverts: Int.random(in: 1...6, using: &random))

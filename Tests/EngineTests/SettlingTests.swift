@@ -69,7 +69,8 @@ struct SettlingTests {
         #expect(Settling.withheld(until: .seconds(60), now: .zero).status == nil)
     }
 
-    /// A chain that never stays for as long as its `settle` is never acted upon, whenever one looks; and one that stays is, at the second look after it.
+    /// A chain that never stays for as long as its `settle` is never acted upon, whenever one looks; and one that stays is, at the second look
+    /// after it.
     @Test(arguments: 0..<300) func neverActsOnAFlappingChain(seed: Int) {
         var random = Seeded(UInt64(seed))
         var settling = Settling()

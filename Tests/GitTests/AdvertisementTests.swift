@@ -41,7 +41,7 @@ struct AdvertisementTests {
         let failure = #expect(throws: GitFailure.self) { try Self.usual.choose(revision) }
         #expect(failure?.cause == .invalid && failure?.message.contains(words) == true)
         if revision == "aaaaaaa" { #expect(failure?.fix.contains("40 digits") == true) }
-        if revision == "nope" { #expect(failure?.fix == "There are: main, other, same, same, v1, v2, v2.") }
+        if revision == "nope" { #expect(failure?.fix == "There are: main, other, same, v1, v2.") }
     }
 
     @Test func whatIsEmptyIsSaidToBeSo() {

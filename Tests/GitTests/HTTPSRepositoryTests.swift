@@ -72,6 +72,7 @@ struct HTTPSRepositoryTests {
         let first = try await shop.repository()
         try await shop.run("git", "-C", "specs", "tag", "-a", "v1", "-m", "v1")
         try await shop.run("git", "-C", "specs", "push", "-q", "origin", "v1")
+        var seen = ""
         try await serve(shop) { url, _ in
             #expect(try await read(shop, url).tree?.texts == ["state/a.yaml=a"])
             #expect(try log(shop) == [Self.advertisement, Self.fetch])
@@ -89,9 +90,16 @@ struct HTTPSRepositoryTests {
             #expect(try await read(shop, url, unless: first, last: first).tree?.texts == ["state/a.yaml=b"])
             #expect(try log(shop) == [Self.advertisement, Self.fetch])
             #expect(try await read(shop, url, revision: "v1").tree?.commit == first)
+            // A server that is away for a while costs nothing that is kept. Nobody listens any more once this test's server has ended.
+            seen = url
             // Without a place to keep anything.
             #expect(try await read(shop, url) { $0.cacheDirectory = nil }.tree?.commit == second)
         }
+        let kept = "find data/git -name '*.pack' | sort"
+        let before = try await shop.run("sh", "-c", kept)
+        let gone = await failure { () async throws(GitFailure) in try await read(shop, seen, unless: first) }
+        #expect(gone.is(.unreachable), "\(String(describing: gone))")
+        #expect(try await shop.run("sh", "-c", kept) == before && !before.isEmpty)
     }
 
     @Test func findsCommitsThatNoBranchEndsIn() async throws {
@@ -203,6 +211,36 @@ struct HTTPSRepositoryTests {
             try await shop.run("git", "config", "--global", "credential.helper", "!echo called >> \(shop.folder)/called #")
             #expect(try await attempt() == commit)
             #expect(!FileManager.default.fileExists(atPath: "\(shop.folder)/called"))
+        }
+    }
+
+    @Test func aHelperThatHangsEndsWithTheRead() async throws {
+        let shop = try Workshop()
+        try await shop.repository()
+        try await serve(shop, "--login", "ann:s3cret") { url, _ in
+            let helper = "!sh -c \"echo \\$\\$ > \(shop.folder)/pid; exec sleep 600\" #"
+            try await shop.run("git", "config", "--global", "credential.helper", helper)
+            let failure = await failure { () async throws(GitFailure) in try await read(shop, url) { $0.timeout = .seconds(5) } }
+            #expect(failure.is(.timedOut), "\(String(describing: failure))")
+            let process = try #require(
+                Int32(String(contentsOfFile: "\(shop.folder)/pid", encoding: .utf8).trimmingCharacters(in: .whitespacesAndNewlines))
+            )
+            // Killed at once; only that it is reaped can take its time.
+            let isGone = { (try? String(contentsOfFile: "/proc/\(process)/stat", encoding: .utf8).contains(") Z ")) ?? true }
+            for _ in 0..<200 where !isGone() { try await Task.sleep(for: .milliseconds(50)) }
+            #expect(isGone())
+        }
+    }
+
+    @Test func aReadThatIsCancelledEnds() async throws {
+        let shop = try Workshop()
+        try await shop.repository()
+        try await serve(shop, "--behave", "silent") { url, _ in
+            let reading = Task { await failure { () async throws(GitFailure) in try await read(shop, url) { $0.timeout = .seconds(600) } } }
+            while try !log(shop).contains("connection") { try await Task.sleep(for: .milliseconds(20)) }
+            reading.cancel()
+            let ending = await reading.value
+            #expect(ending.is(.timedOut, "was broken off (connecting to localhost"), "\(String(describing: ending))")
         }
     }
 

@@ -62,6 +62,29 @@ struct SignatureTests {
         }
     }
 
+    /// What is not supported is said by name, before anything of it is believed.
+    @Test(arguments: [
+        ("sk-ssh-ed25519@openssh.com", "sk-ssh-ed25519@openssh.com", "sha512", "hardware token"),
+        ("ssh-ed25519-cert-v01@openssh.com", "ssh-ed25519", "sha512", "certificate"), ("ssh-dss", "ssh-dss", "sha512", "type 'ssh-dss'"),
+        ("ssh-ed25519", "ssh-ed25519", "sha1", "hash 'sha1'"), ("ssh-ed25519", "ssh-rsa", "sha512", "does not fit"),
+    ])
+    func whatIsNotSupportedIsNamed(type: String, algorithm: String, hash: String, words: String) throws {
+        var key = WireWriter()
+        key.string(Array(type.utf8))
+        key.string(Array(repeating: UInt8(1), count: 32))
+        var signature = WireWriter()
+        signature.string(Array(algorithm.utf8))
+        signature.string(Array(repeating: UInt8(2), count: 64))
+        var whole = WireWriter()
+        whole.raw("SSHSIG".utf8)
+        whole.uint32(1)
+        for part in [key.bytes, Array("git".utf8), [], Array(hash.utf8), signature.bytes] { whole.string(part) }
+        let text = "-----BEGIN SSH SIGNATURE-----\n\(Base64.encode(whole.bytes))\n-----END SSH SIGNATURE-----\n"
+        let parsed = try SSHSignature(armored: text)
+        let refusal = #expect(throws: SSHSignature.Refusal.self) { try parsed.check([], namespace: "git") }
+        #expect(refusal?.reason.contains(words) == true, "\(String(describing: refusal))")
+    }
+
     @Test func takesACommitApartAsGitDoes() {
         let text = "tree 1\ncommitter A <a@b> 1700000000 +0100\ngpgsig one\n two\n three\nencoding x\n\nmessage\ngpgsig no\n"
         let commit = SignedObject(commit: Array(text.utf8))

@@ -134,7 +134,8 @@ struct WatchLiveTests {
     @Test func theServersOwnEndIsNoTrouble() async throws {
         try await following { place in
             var policy = WatchPolicy()
-            policy.lifetime = 1...1
+            policy.lifetime = 2...2
+            let started = ContinuousClock.now
             let other = Listener()
             let connection = place.writer
             let watch = ObjectWatch(WatchCourseTests.maps, namespace: place.namespace)
@@ -150,6 +151,7 @@ struct WatchLiveTests {
             #expect(other.lists == 1)
             #expect(other.restarts == [])
             #expect(other.told["a"]?.count == 40)
+            #expect(ContinuousClock.now - started > .seconds(2), "it was ended at least once")
         }
     }
 

@@ -156,7 +156,9 @@ struct WatchTests {
             let port = String(server.port, radix: 16, uppercase: true)
             // Address, state 01 (established), and as timer 02 (keepalive).
             try await wait("a keepalive timer") {
-                let lines = ((try? String(contentsOfFile: "/proc/self/net/tcp", encoding: .utf8)) ?? "").split(separator: "\n")
+                // What is in /proc has no length, so it is read to its end.
+                let table = (try? FileHandle(forReadingAtPath: "/proc/self/net/tcp")?.readToEnd()) ?? Data()
+                let lines = String(decoding: table, as: UTF8.self).split(separator: "\n")
                 return lines.map { $0.split(separator: " ") }.contains {
                     $0.count > 5 && $0[2].hasSuffix(":\(port)") && $0[3] == "01" && $0[5].hasPrefix("02:")
                 }

@@ -7,12 +7,14 @@ import Stores
 /// What `plumb pause` has paused in this data directory, read anew each time it is asked: a brake that is pulled counts from the next action on.
 struct Brake: Sendable {
     let store: PauseStore
+    /// What other replicas have paused, put together with what is paused here.
+    var together: @Sendable ([Pause]) -> [Pause] = { $0 }
 
     init(dataDirectory: String?) {
         store = PauseStore(in: dataDirectory.flatMap { $0.isEmpty ? nil : DataDirectory(existing: $0) })
     }
 
-    func pauses(at now: Date = Date()) throws(StoreFailure) -> [Pause] { try store.active(at: now).map(Pause.init) }
+    func pauses(at now: Date = Date()) throws(StoreFailure) -> [Pause] { together(try store.active(at: now).map(Pause.init)) }
 
     /// Why this action may not start now; nil: it may. Where it can't be known what is paused, nothing starts.
     func objection(to action: Action, at now: Date = Date()) -> Problem? {

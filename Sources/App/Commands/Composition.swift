@@ -209,9 +209,15 @@ final class Composition: Sendable {
                 let result = try await hosts.run(HostLogin(host), HostCommand(arguments: arguments, input: input))
                 guard result.status != 0 else { return nil }
                 let said = HostKinds.firstLine(of: result.errorOutput.isEmpty ? result.output : result.errorOutput)
-                let message = "'\(step.summary)' ended with status \(result.status)\(said.isEmpty ? "" : ": \(said)")"
-                let status: ProblemStatus = HostKinds.isDenial(result.errorOutput) ? .denied : .unknown
-                return Problem(target: host.name, address: address, status: status, message: message)
+                var message = "'\(step.summary)' ended with status \(result.status)\(said.isEmpty ? "" : ": \(said)")"
+                guard HostKinds.isDenial(result.errorOutput) else {
+                    return Problem(target: host.name, address: address, status: .unknown, message: message)
+                }
+                if host.become == .sudo {
+                    let line = SudoRights.line(for: arguments, user: host.user ?? NSUserName())
+                    message += "\nsudoers lacks the line\n\(line)\n'plumb sudoers \(host.name)' prints all of them"
+                }
+                return Problem(target: host.name, address: address, status: .denied, message: message)
             } catch {
                 var problem = error.problem(at: host.name)
                 problem.address = address

@@ -29,6 +29,9 @@ final class ControllerComposition: Sendable {
     private let shared = Mutex(Shared())
     private let clusters: Clusters
     let brake: Brake
+    /// nil: there is one replica, and what outlives it is on its disk.
+    let replicas: ReplicaMemory?
+    let electionConnection: ClusterConnection?
 
     private struct Shared {
         /// The lock of the data directory, and how many passes need it.
@@ -47,7 +50,30 @@ final class ControllerComposition: Sendable {
         directory = try DataDirectory(creating: try options.dataDirectory.requiredPath())
         // A repair takes milliseconds; waiting for the disk before and after each would double that.
         journal = try Journal.open(in: directory, durability: .process)
-        brake = Brake(dataDirectory: directory.path)
+        var brake = Brake(dataDirectory: directory.path)
+        if let settings = configuration.leaderElection {
+            let connection: ClusterConnection
+            do throws(APIFailure) {
+                let context = settings.context ?? options.context
+                connection = try ClusterConnection(ClusterLogin(kubeconfig: options.kubeconfig, context: context, timeout: .seconds(5)))
+            } catch {
+                throw StoreFailure(
+                    "'leaderElection' needs an API server: \(error.message)",
+                    fix: "Correct it, or take it out where there is one replica."
+                )
+            }
+            let state = ClusterState(namespace: settings.namespace, name: settings.name) { (request) throws(APIFailure) in
+                try await connection.send(request)
+            }
+            let replicas = ReplicaMemory(state, log: log)
+            brake.together = { replicas.effective($0) }
+            self.replicas = replicas
+            electionConnection = connection
+        } else {
+            replicas = nil
+            electionConnection = nil
+        }
+        self.brake = brake
         let clusters = Clusters()
         self.clusters = clusters
         composition = Composition(
@@ -63,7 +89,10 @@ final class ControllerComposition: Sendable {
         try await sayWhatWasInterrupted()
     }
 
-    func close() async { await composition.close() }
+    func close() async {
+        await composition.close()
+        await electionConnection?.close()
+    }
 
     var dataPath: String { directory.path }
 
@@ -357,12 +386,6 @@ final class ControllerComposition: Sendable {
         }
     }
 
-    /// The API server that replicas agree through.
-    func connection(context: String?) throws(APIFailure) -> ClusterConnection {
-        let login = ClusterLogin(kubeconfig: options.kubeconfig, context: context ?? options.context, timeout: .seconds(5))
-        return try ClusterConnection(login)
-    }
-
     // MARK: What outlives the process
 
     private var memoryPath: String { "\(directory.path)/controller.json" }
@@ -376,6 +399,7 @@ final class ControllerComposition: Sendable {
     }
 
     private func remember(_ memory: ControllerMemory) async {
+        if let replicas { await replicas.remember(memory) }
         do {
             let encoder = JSONEncoder()
             encoder.outputFormatting = [.sortedKeys]

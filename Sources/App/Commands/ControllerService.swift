@@ -158,18 +158,31 @@ struct ControllerService: Sendable {
         let store = world.brake.store
         var version: Int?
         var latest: Int64 = 0
-        var active: Set<PauseRecord> = []
+        var active: Set<Pause> = []
+        var unshared: String?
         var said: String?
+        var exchanged = ContinuousClock.now - .seconds(60)
         while !Task.isCancelled {
             do throws(StoreFailure) {
                 let now = try store.version()
-                let paused = Set(try store.active(at: Date()))
+                let local = try store.active(at: Date())
+                var resumed: [Pause.Scope] = []
+                if now != version {
+                    let all = try store.resumptions(after: latest)
+                    latest = max(latest, all.latest)
+                    // What was resumed before the start is no news.
+                    if version != nil { resumed = all.scopes.map(Pause.Scope.init) }
+                }
+                if let replicas = world.replicas, now != version || ContinuousClock.now - exchanged > .seconds(1) {
+                    exchanged = .now
+                    let failure = await replicas.exchange(local.map(Pause.init), resumed: resumed, at: Moment(Date()))
+                    if let failure, failure != unshared { log.warning("what is paused is not shared with other replicas: \(failure)") }
+                    unshared = failure
+                }
+                let paused = Set(try world.brake.pauses())
                 if now != version || paused != active {
-                    let isFirst = version == nil
-                    let resumed = try store.resumptions(after: latest)
-                    latest = max(latest, resumed.latest)
                     (version, active) = (now, paused)
-                    await controller.pausesChanged(resumed: isFirst ? [] : resumed.scopes.map(Pause.Scope.init))
+                    await controller.pausesChanged(resumed: resumed)
                 }
                 said = nil
             } catch {
@@ -186,7 +199,9 @@ struct ControllerService: Sendable {
         let (controller, log) = (controller, log)
         await election.run { leadership in
             switch leadership {
-            case .leading: await controller.setLeading(true)
+            case .leading:
+                if let memory = await world.replicas?.recall() { await controller.takeOver(memory) }
+                await controller.setLeading(true)
             case .following(let leader):
                 log.info("another replica leads: \(leader)")
                 await controller.setLeading(false)

@@ -9,12 +9,12 @@ struct PauseCommand: AsyncParsableCommand {
         commandName: "pause",
         abstract: "The brake: leave things as they are until 'plumb resume', or for a time.",
         discussion: """
-            From the next action on, every plan, apply, release and controller that uses the same data directory leaves alone what is paused; a running
-            action is finished or undone first. It is still looked at and reported as held. Nothing is contacted: git, cluster, hosts and controller may be
-            down. Pausing the same again gives it the new reason and time.
+            From the next action on, every plan, apply, release and controller that uses the same data directory leaves alone what is paused; a
+            running action is finished or undone first. It is still looked at and reported as held. Nothing is contacted: git, cluster, hosts and
+            controller may be down. Pausing the same again gives it the new reason and time.
 
-            For everybody, whatever their data directory: the annotation plumb/pause: "REASON" in a spec or on the live object (kubectl annotate), or a
-            file /etc/plumb/pause of root's on a host.
+            For everybody, whatever their data directory: the annotation plumb/pause: "REASON" in a spec or on the live object (kubectl annotate),
+            or a file /etc/plumb/pause of root's on a host.
             Exit status: 0 when it is paused, else 1.
             """
     )
@@ -99,8 +99,8 @@ struct ResumeCommand: AsyncParsableCommand {
         commandName: "resume",
         abstract: "Take back what 'plumb pause' has paused.",
         discussion: """
-            A glob takes back the pause that was given with the same glob, and those of all that it matches; --host H the pause of that host, and those
-            of addresses at it; --all every pause there is. A controller goes on within a second, and tries at once what it had backed off from.
+            A glob takes back the pause that was given with the same glob, and those of all that it matches; --host H the pause of that host, and
+            those of addresses at it; --all every pause there is. A controller goes on within a second, and tries at once what it had backed off from.
             Exit status: 0 when nothing of it is paused any more; 1 where a wider pause holds it still, or the journal can't be written.
             """
     )

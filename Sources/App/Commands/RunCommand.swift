@@ -40,7 +40,7 @@ struct RunCommand: AsyncParsableCommand {
         do throws(StoreFailure) { world = try await ControllerComposition(configuration, options: options, log: log) } catch {
             throw terminal.failed(error, "nothing was contacted")
         }
-        let election = try Self.election(configuration, world: world, terminal: terminal)
+        let election = Self.election(configuration, world: world)
         let controller = Controller(
             configuration,
             collaborators: world.collaborators,
@@ -66,20 +66,13 @@ struct RunCommand: AsyncParsableCommand {
     }
 
     /// With more than one replica: who of them acts. nil: there is only this one.
-    private static func election(_ configuration: Configuration, world: ControllerComposition, terminal: Terminal) throws -> LeaderElection? {
-        guard let settings = configuration.leaderElection else { return nil }
-        let name = ProcessInfo.processInfo.hostName
+    private static func election(_ configuration: Configuration, world: ControllerComposition) -> LeaderElection? {
+        guard let settings = configuration.leaderElection, let connection = world.electionConnection else { return nil }
         let random = String(UInt32.random(in: .min ... .max), radix: 16)
-        do throws(APIFailure) {
-            let connection = try world.connection(context: settings.context)
-            return LeaderElection(
-                at: Lease.Place(namespace: settings.namespace, name: settings.name),
-                identity: settings.identity ?? "\(name)_\(random)"
-            ) { (request) throws(APIFailure) in try await connection.send(request) }
-        } catch {
-            terminal.writeError("error: 'leaderElection' needs an API server: \(Escaping.shown(error.message))\n")
-            throw ExitCode(1)
-        }
+        return LeaderElection(
+            at: Lease.Place(namespace: settings.namespace, name: settings.name),
+            identity: settings.identity ?? "\(ProcessInfo.processInfo.hostName)_\(random)"
+        ) { (request) throws(APIFailure) in try await connection.send(request) }
     }
 
     /// - Throws: exit status 1, after every mistake was printed.

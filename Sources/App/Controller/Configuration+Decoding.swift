@@ -57,6 +57,10 @@ extension Configuration {
         _ = decoder.nested("socket") { decoder in
             socket.path = decoder.path("path")
             socket.group = decoder.string("group")
+            if socket.group != nil, socket.path == nil {
+                let fix = "Nobody else gets into the data directory, where it is by default: /run/plumb/control.sock is a good place."
+                decoder.report("'socket.group' needs 'socket.path'", at: decoder.position(of: "group"), fix: fix)
+            }
         }
         _ = decoder.nested("log") { decoder in
             log.format = decoder.choice("format", of: Log.Format.self) ?? log.format

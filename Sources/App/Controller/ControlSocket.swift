@@ -23,7 +23,8 @@ package struct ControlSocket: Sendable {
         package init() {}
     }
 
-    /// What becomes of notices that all are about the followed repository: lines for the pusher. Cancelled when the pusher is gone or has waited enough.
+    /// What becomes of notices that all are about the followed repository: lines for the pusher. To be queued before the first wait: it is cancelled
+    /// when the pusher is gone or has waited enough, which is no reason to forget the push.
     package typealias OnPush = @Sendable (_ notices: [PushNotice], _ wait: Duration, _ peer: ControlPeer) async -> [String]
     /// Any other command; nil: there is none of that name.
     package typealias OnCommand = @Sendable (ControlRequest, ControlPeer) async -> Value?

@@ -113,7 +113,10 @@ extension Controller {
             verdicts[address] = Settling.withheld(until: until, now: now)
             request(work.target, .parts([address]), because: "settles", after: until - now)
         }
-        for resource in drift.resources where resource.standing == .inSync { fights.noteInSync(resource.address, at: moment) }
+        for resource in drift.resources where resource.standing == .inSync {
+            fights.noteInSync(resource.address, at: moment)
+            targets[work.target]?.wasInSync.insert(resource.address)
+        }
         for action in plan.actions {
             guard case .contested(let until, let message) = fights.verdict(action.address, at: moment) else { continue }
             verdicts[action.address] = Withheld(.contested, message)
@@ -180,6 +183,8 @@ extension Controller {
             }
         }
         for action in report.succeeded {
+            // Only what was as declared before, at this revision, was changed back by somebody.
+            guard !state.wasInSync.insert(action.address).inserted else { continue }
             fights.noteRepaired(action.address, fields: action.fields.map(\.path), by: action.opponent, at: moment)
         }
         if !answered { settling.lost(work.target) }

@@ -114,6 +114,7 @@ extension Controller {
             state.target = target
             state.resources = declared
             state.unsettled = []
+            state.wasInSync = []
             state.observedAt = nil
             (state.changed, state.failed) = (0, 0)
             targets[target.name] = state

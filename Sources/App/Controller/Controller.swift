@@ -185,8 +185,16 @@ package actor Controller {
         }
     }
 
+    /// Goes on with what the leader before has left.
+    package func takeOver(_ memory: ControllerMemory) {
+        let limits = fights.limits
+        fights = memory.fights
+        fights.limits = limits
+    }
+
     /// Keeps what has to outlive the process, where it has changed.
     func remember() {
+        guard leads else { return }
         var memory = remembered
         memory.fights = fights
         if let revision {

@@ -79,6 +79,8 @@ struct TargetState {
     var isFollowed = false
     var following: Task<Void, Never>?
     var lastPass: ControllerStatus.LastPass?
+    /// What has been as declared since the revision came into force.
+    var wasInSync: Set<ResourceAddress> = []
     /// Passes in a row that could not make all changes.
     var unmade = 0
     /// Changes made and failed at the revision in force, for who waits for it.

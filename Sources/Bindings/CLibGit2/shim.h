@@ -2,6 +2,9 @@
 #include <git2.h>
 #include <git2/sys/transport.h>
 #include <git2/sys/stream.h>
+#if __has_include(<git2/sys/errors.h>)
+#include <git2/sys/errors.h> /* since 1.8 */
+#endif
 
 /* Swift can't call functions with variable arguments. */
 

@@ -78,8 +78,8 @@ struct Advertisement: Sendable {
     }
 
     private var known: String {
-        let names = references.keys.filter { $0.hasPrefix("refs/heads/") || $0.hasPrefix("refs/tags/") }
-            .map { $0.hasPrefix("refs/heads/") ? String($0.dropFirst(11)) : String($0.dropFirst(10)) }.sorted()
+        let full = references.keys.filter { $0.hasPrefix("refs/heads/") || $0.hasPrefix("refs/tags/") }
+        let names = Set(full.map { $0.hasPrefix("refs/heads/") ? String($0.dropFirst(11)) : String($0.dropFirst(10)) }).sorted()
         if names.isEmpty { return "It has no branches at all." }
         let shown = names.prefix(10).map { $0.quotable(limit: 80) }.joined(separator: ", ")
         return "There are: \(shown)\(names.count > 10 ? ", and \(names.count - 10) more" : "")."

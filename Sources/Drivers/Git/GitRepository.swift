@@ -82,9 +82,9 @@ package struct GitRepository: Sendable {
         guard let json = try? JSONEncoder().encode(request) else { return .failure(GitFailure(.invalid, "\(url.shown) can't be asked for")) }
         let message = Frame.encode(.answer, json)
         let reader = AnswerBox(limits: request.limits.specs)
-        let (program, timeout) = (options.program, options.timeout)
+        let (program, timeout, mayAsk) = (options.program, options.timeout, options.mayAsk)
         let ending = await withTaskGroup(of: Ending.self) { group in
-            group.addTask { await Self.run(program, message, reader) }
+            group.addTask { await Self.run(program, message, reader, isAlone: !mayAsk) }
             group.addTask {
                 try? await Task.sleep(for: timeout)
                 return .late
@@ -93,10 +93,10 @@ package struct GitRepository: Sendable {
             defer { group.cancelAll() }
             return await group.next() ?? .late
         }
+        let doing = reader.progress.isEmpty ? "" : " (\(reader.progress))"
+        if Task.isCancelled { return .failure(GitFailure(.timedOut, "reading \(url.shown) was broken off\(doing)")) }
         switch ending {
         case .late:
-            let doing = reader.progress.isEmpty ? "" : " (\(reader.progress))"
-            guard !Task.isCancelled else { return .failure(GitFailure(.timedOut, "reading \(url.shown) was broken off\(doing)")) }
             return .failure(
                 GitFailure(
                     .timedOut,
@@ -114,7 +114,6 @@ package struct GitRepository: Sendable {
                 case .signaled(let signal): "was ended by signal \(signal), which too little memory can be the reason of"
                 case .exited(let code): "ended with \(code) before it had answered"
                 }
-            let doing = reader.progress.isEmpty ? "" : " (\(reader.progress))"
             return .failure(
                 GitFailure(
                     .unreachable,
@@ -138,11 +137,19 @@ package struct GitRepository: Sendable {
         func result() -> Result<GitReading, GitFailure>? { state.withLock { $0.result() } }
     }
 
-    private static func run(_ program: String, _ message: [UInt8], _ reader: AnswerBox) async -> Ending {
+    /// - Parameter isAlone: It is in a process group of its own, so that what it has started (a credential helper, `ssh -G`) ends with it. It can't ask
+    ///   on the terminal then.
+    private static func run(_ program: String, _ message: [UInt8], _ reader: AnswerBox, isAlone: Bool) async -> Ending {
+        var platform = PlatformOptions()
+        if isAlone {
+            platform.processGroupID = 0
+            platform.teardownSequence = [.send(signal: .kill, toProcessGroup: true, allowedDurationToNextStep: .zero)]
+        }
         do {
             let result = try await Subprocess.run(
                 .path(FilePath(program)),
                 arguments: Arguments(executablePathOverride: "plumb", remainingValues: ["read-repository"]),
+                platformOptions: platform,
                 // Its stdin stays open until it is done: that it ends tells it that we are gone.
                 input: .inputWriter,
                 output: .sequence,

@@ -15,6 +15,12 @@ enum Stop: Error {
         return .library(code: code, kind: UInt32(bitPattern: error.pointee.klass), message: message)
     }
 
+    /// Whether it is about a repository's contents, and not about the way to them.
+    var isAboutObjects: Bool {
+        guard case .library(_, let kind, _) = self else { return false }
+        return ![GIT_ERROR_OS, GIT_ERROR_NET, GIT_ERROR_SSL, GIT_ERROR_HTTP, GIT_ERROR_SSH, GIT_ERROR_CALLBACK].contains { $0.rawValue == kind }
+    }
+
     /// Whether what is kept on this machine may be the reason, so that fetching it anew helps.
     var mayBeDamage: Bool {
         guard case .library(let code, let kind, _) = self else { return false }
@@ -212,6 +218,7 @@ final class Repository {
                 if status == GIT_ENOTFOUND.rawValue || status == GIT_EINVALIDSPEC.rawValue { continue }
                 try check(status)
                 found.add(name, id.hexadecimal)
+                if name.hasPrefix("refs/tags/"), let commit = try? commit(of: id.hexadecimal) { found.add("\(name)^{}", commit) }
             }
             return found
         }

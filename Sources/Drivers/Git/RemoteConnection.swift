@@ -34,10 +34,14 @@ final class RemoteConnection {
         if let remote { git_remote_free(remote) }
     }
 
-    private func run(_ body: () -> Int32) throws(Stop) {
+    /// - Parameter mayBeDamage: Whether it uses what is kept on this machine.
+    private func run(mayBeDamage: Bool = false, _ body: () -> Int32) throws(Stop) {
         let status = body()
         if let failure = failure ?? meter.failure { throw .failure(failure) }
-        try check(status)
+        guard status < 0 else { return }
+        let stop = Stop.library(status)
+        // What goes wrong over the network says nothing about what is kept here.
+        throw mayBeDamage && stop.isAboutObjects ? stop : .failure(stop.failure(of: url))
     }
 
     /// Connects and reads what the server advertises.
@@ -85,7 +89,7 @@ final class RemoteConnection {
         let count = specs.count
         try specs.withUnsafeMutableBufferPointer { buffer throws(Stop) in
             var array = git_strarray(strings: buffer.baseAddress, count: count)
-            try run { git_remote_fetch(remote, &array, &options, nil) }
+            try run(mayBeDamage: true) { git_remote_fetch(remote, &array, &options, nil) }
         }
     }
 

@@ -12,9 +12,12 @@ package enum RepositoryReader {
         signal(SIGXFSZ, SIG_IGN)
         umask(0o077)
         guard let request = readRequest() else { _exit(64) }
-        limit(request)
         watchStdin()
-        let thread = Thread { answer(request, askPassphrase: askPassphrase) }
+        let thread = Thread {
+            // Only now that the threads have their stacks: one that can't start would not say so.
+            limit(request)
+            answer(request, askPassphrase: askPassphrase)
+        }
         thread.stackSize = 8 << 20
         thread.start()
         // Others work from here on.

@@ -116,11 +116,14 @@ extension ClusterConnection {
         _ onEvent: @Sendable (WatchEvent) -> Void
     ) async -> StreamEnd {
         var course = before
-        let started = ContinuousClock.now
+        // Since when there is a stream; waiting for one is no success, however long it took.
+        var opened: ContinuousClock.Instant?
         do {
             let client = try openWatchClient()
             let response = try await client.execute(try message(request), timeout: .nanoseconds(timeout.nanoseconds))
             guard response.status == .ok else { return await refuse(response, course) }
+            let started = ContinuousClock.now
+            opened = started
             var lines = LineReader(longest: policy.longestLine)
             for try await bytes in response.body {
                 pulse.beat(hasBookmarks: course.hasBookmarks)
@@ -147,10 +150,11 @@ extension ClusterConnection {
             // Half a line at the end is no event: it comes again, as the version has not moved.
             let duration = ContinuousClock.now - started
             course.end(after: duration)
-            let isTime = duration >= .seconds(policy.lifetime.lowerBound)
+            // The server began to count before its head was here.
+            let isTime = duration + .seconds(1) >= .seconds(policy.lifetime.lowerBound)
             return StreamEnd(course: course, why: isTime ? nil : "\(access.endpoint) ended the watch")
         } catch {
-            course.end(after: .now - started)
+            course.end(after: opened.map { .now - $0 } ?? .zero)
             if Task.isCancelled { return StreamEnd(course: course, why: nil) }
             let failure = if let failure = error as? APIFailure { failure } else { await failure(error) }
             return StreamEnd(course: course, why: failure.message)

@@ -3,9 +3,10 @@ package import ResourceModel
 
 /// Notices that something is changed back again and again, and backs off instead of hammering. A value that can be kept: it outlives a restart.
 ///
-/// - Flow: `noteRepaired` after each automatic change that went through, `verdict` whenever something differs, `noteInSync` when it was seen as declared.
-/// - Guarantees: of one field at most `reverts + 1` repairs within `window`; after that one try after each backoff, which doubles from `firstBackoff` to
-///   `longestBackoff`. What has held for longer than `window` is forgotten.
+/// - Flow: `noteRepaired` after each automatic change that went through, `verdict` whenever something differs, `noteInSync` when it was seen as
+///   declared.
+/// - Guarantees: of one field at most `reverts + 1` repairs within `window`; after that one try after each backoff, which doubles from
+///   `firstBackoff` to `longestBackoff`. What has held for longer than `window` is forgotten.
 package struct Fights: Sendable, Hashable, Codable {
     package struct Limits: Sendable, Hashable, Codable {
         /// More than this many repairs of one field within `window` is a fight.

@@ -35,8 +35,8 @@ extension Drift {
     }
 }
 
-/// The instructions of specs, found by what came of them: a spec may have become several resources (a chain glob) under other addresses, which share its
-/// origin.
+/// The instructions of specs, found by what came of them: a spec may have become several resources (a chain glob) under other addresses, which
+/// share its origin.
 private struct DeclaredInstructions {
     private struct Place: Hashable {
         var target: String

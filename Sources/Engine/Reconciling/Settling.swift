@@ -1,11 +1,11 @@
 package import Planning
 package import ResourceModel
 
-/// Waits until a difference has stood for a while, so that what is only passing through is not fought. Of the continuous mode alone: by hand all is done at once.
-/// A value; the time comes in, counted from any fixed point.
+/// Waits until a difference has stood for a while, so that what is only passing through is not fought. Of the continuous mode alone: by hand all
+/// is done at once. A value; the time comes in, counted from any fixed point.
 ///
-/// - Guarantees: acted upon is only what was seen at least twice, as far apart as its `settle`, and in the same way each time it was looked at in between.
-///   What vanishes or changes begins anew. It keeps only what differs now and has a `settle`.
+/// - Guarantees: acted upon is only what was seen at least twice, as far apart as its `settle`, and in the same way each time it was looked at in
+///   between. What vanishes or changes begins anew. It keeps only what differs now and has a `settle`.
 package struct Settling: Sendable {
     package enum Verdict: Hashable, Sendable {
         case act

@@ -136,9 +136,13 @@ struct RefusalWords {
     var missingCreation: String? {
         let parts = status.message.split(separator: "\"", omittingEmptySubsequences: false)
         guard parts.count == 3, parts[2].trimmingCharacters(in: .whitespaces) == "is forbidden:" else { return nil }
-        let resource = parts[0].split(separator: " ").first.map(String.init) ?? "it"
+        // The name of a kind and nothing else: what a server says besides could repeat a secret.
+        let words = parts[0].split(separator: " ")
+        guard words.count == 1, let resource = words.first, resource.allSatisfy({ $0.isLetter || $0.isNumber || $0 == "." || $0 == "-" }) else {
+            return nil
+        }
         let names = resource.split(separator: ".", maxSplits: 1).map(String.init)
-        return "this user may patch and may not create \(resource). A Role with apiGroups [\"\(names.count > 1 ? names[1] : "")\"], "
+        return "this user may patch and may not create \(resource). A Role or ClusterRole with apiGroups [\"\(names.count > 1 ? names[1] : "")\"], "
             + "resources [\(names[0])], verbs [get, list, create, patch] lets it"
     }
 
