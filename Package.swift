@@ -153,7 +153,7 @@ let package = Package(
                 .product(name: "NIOPosix", package: "swift-nio"),
             ],
             path: "Tests/Benchmarks",
-            exclude: ["run", "README.md"],
+            exclude: ["run", "README.md", "controller", "kopf-operator.py"],
             swiftSettings: settings
         ),
         // Does to the built plumb what the world does, inside a lab.

@@ -54,7 +54,11 @@ final class ClusterInventories: Sendable {
 extension Composition {
     /// Looks at what was changed; what was deleted is waited for, as long as something still holds it.
     func observeAgain(_ target: Target, _ resources: [DesiredResource], _ actions: [Action]) async -> TargetObservation {
-        guard case .cluster(let cluster) = target else { return await observe(target, resources) }
+        let cluster: Cluster
+        switch target {
+        case .host(let host): return await observePart(of: host, kinds: Set(resources.map(\.handler) + actions.map(\.handler)))
+        case .cluster(let other): cluster = other
+        }
         let addresses = Set(actions.filter(\.isUndeclared).map(\.address))
         let owned = (inventories.findings(of: cluster)?.owned ?? []).filter { addresses.contains($0.address) }
         let deleted = Set(actions.filter(\.isPrune).map(\.address.resource))

@@ -70,16 +70,21 @@ final class Composition: Sendable {
         return checked
     }
 
+    /// The same for a part of what is declared at a host, with nothing read that only other kinds need.
+    func observePart(of host: ResourceModel.Host, kinds: Set<String>) async -> TargetObservation {
+        inventory.checked(await observe(host, asking: HostKinds.probe(of: kinds)), of: .host(host))
+    }
+
     /// The same, whoever answers.
     func observeAnyone(_ target: Target, _ resources: [DesiredResource]) async -> TargetObservation {
         switch target {
-        case .host(let host): await observe(host)
+        case .host(let host): await observe(host, asking: HostKinds.probe)
         case .cluster(let cluster): await observe(cluster, resources, inventory: .read(inventories.id(of: cluster)))
         }
     }
 
-    private func observe(_ host: ResourceModel.Host) async -> TargetObservation {
-        let sections = HostKinds.probe.map { HostSection(name: $0.name, script: $0.script) }
+    private func observe(_ host: ResourceModel.Host, asking probe: [ProbeSection]) async -> TargetObservation {
+        let sections = probe.map { HostSection(name: $0.name, script: $0.script) }
         // First, so that what the others say is what came of an undo that is over.
         let all = [HostPool.undoSection, hosts.holdSection, HostPool.pauseSection] + sections
         do throws(HostFailure) {

@@ -111,7 +111,7 @@ final class ControllerComposition: Sendable {
             },
             observePart: { target, resources in
                 switch target {
-                case .host: return .observed(await self.composition.observe(target, resources))
+                case .host(let host): return .observed(await self.composition.observePart(of: host, kinds: Set(resources.map(\.handler))))
                 case .cluster(let cluster): return self.clusters[cluster].look(resources)
                 }
             },

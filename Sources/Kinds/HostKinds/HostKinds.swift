@@ -26,6 +26,12 @@ package enum HostKinds {
         return (baseProbe + all.flatMap(\.probe)).filter { names.insert($0.name).inserted }
     }
 
+    /// What a look at some kinds alone asks, by their names: a chain's event is no reason to read the interfaces.
+    package static func probe(of kinds: Set<String>) -> [ProbeSection] {
+        let names = Set((baseProbe + all.filter { kinds.contains($0.name) }.flatMap(\.probe)).map(\.name))
+        return probe.filter { names.contains($0.name) }
+    }
+
     /// Whether a command was not let through: `sudo` refused, or a right is missing.
     package static func isDenial(_ errorOutput: String) -> Bool { HostFacts.denial(in: errorOutput) != nil }
 
