@@ -192,7 +192,10 @@ extension LabTests {
                 }
                 for _ in 0..<3 {
                     try await flip()
-                    try await controller.eventually("put right") { try await value() == "1" && lab.isPromiscuous("fought") }
+                    try await controller.eventually("put right") {
+                        let isBack = try await value() == "1"
+                        return try await lab.isPromiscuous("fought") && isBack
+                    }
                 }
                 // What it makes of its own repairs has to be through before the next one counts as one more.
                 try await controller.reaches("held") { $0.isHeld("fought", "home") }

@@ -197,9 +197,5 @@ extension Lab {
         try await lab("exec", host, "/usr/sbin/ip", "link", "set", "wlan0", "promisc", isOn ? "on" : "off")
     }
 
-    func isPromiscuous(_ host: String) async throws -> Bool {
-        try await link(host, "wlan0")["flags"]?.arrayValue?.contains("PROMISC") == true
-    }
-
     func mtu(_ host: String) async throws -> Int64? { try await link(host, "wlan0")["mtu"]?.intValue }
 }
