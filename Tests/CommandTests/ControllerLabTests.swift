@@ -44,7 +44,7 @@ extension LabTests {
                 let good = try await controller.head()
                 #expect(pushed.errorOutput.contains("remote: plumb: \(good.prefix(12)) applied: 1 changed at 1 targets"), "\(pushed.errorOutput)")
 
-                let refused = try await controller.push(["specs/a.yaml": Self.mtu("pushed", "mtuu: 1420")])
+                let refused = try await controller.push(["specs/a.yaml": Self.mtu("pushed", "mtu: 1420, mtuu: 1")])
                 let bad = try await controller.head()
                 #expect(refused.errorOutput.contains("plumb: \(bad.prefix(12)) is refused, and nothing of it is applied:"), "\(refused.errorOutput)")
                 #expect(refused.errorOutput.contains("a.yaml:") && refused.errorOutput.contains("'mtuu'"), "\(refused.errorOutput)")
@@ -207,7 +207,7 @@ extension LabTests {
                 #expect(host.contains("put right 3 times and changed again each time (by something on the host)"), "\(host)")
                 #expect(host.contains("plumb pause fought/NetworkInterface/wlan0"), "\(host)")
                 let fought = status.open("home", beginsWith: "contested home/v1/ConfigMap/default/fought: ") ?? ""
-                #expect(fought.contains("put right 3 times") && fought.contains("rival"), "\(fought)")
+                #expect(fought.contains("put right 3 times") && fought.contains("rival"), "\(fought)\n\(controller.log)")
                 #expect(try await value() == "2")
                 #expect(try await !lab.isPromiscuous("fought"))
 
@@ -240,7 +240,7 @@ extension LabTests {
                 func check(_ reason: String, _ resume: () async throws -> Void) async throws {
                     try await lab.setPromiscuous("slowed", false)
                     try await controller.reaches("held: \(reason)") {
-                        let open = $0.open("slowed", beginsWith: "held slowed/NetworkInterface/wlan0: paused by ")
+                        let open = $0.open("slowed", beginsWith: "held slowed/NetworkInterface/wlan0: paused ")
                         return open?.contains(reason) ?? false
                     }
                     #expect(try await !lab.isPromiscuous("slowed"))
@@ -369,8 +369,8 @@ extension LabTests {
                 #expect(second.stop() == 0)
                 try await first.reaches("it leads again") { $0["leading"] == true && $0.isHeld("led") }
                 #expect(first.stop() == 0)
-                #expect(try await first.changes() == ["led/NetworkInterface/wlan0": 2])
-                #expect(try await second.changes() == ["led/NetworkInterface/wlan0": 1])
+                let changes = try await [first.changes(), second.changes()]
+                #expect(changes == [["led/NetworkInterface/wlan0": 2], ["led/NetworkInterface/wlan0": 1]], "\(first.log)\n\(second.log)")
             }
             try await lab.request("DELETE", "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases/plumb-test-replicas")
         }
