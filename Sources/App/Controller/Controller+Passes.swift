@@ -157,6 +157,8 @@ extension Controller {
     private func conclude(_ work: WorkQueue.Work, _ revision: Revision, _ report: PassReport, took: Duration, _ observation: TargetObservation) {
         guard var state = targets[work.target] else { return finish(work, answered: true) }
         let isWhole = work.scope == .whole
+        // What a new revision asks for, and what was lost while nobody looked, is no fight.
+        let isRepair = state.observedAt == revision.label
         let seconds = took / .seconds(1)
         let items = report.openItems()
         var answered = true
@@ -179,7 +181,7 @@ extension Controller {
                 state.inSyncAt = (revision.label, Date())
             }
         }
-        for action in report.succeeded {
+        for action in report.succeeded where isRepair {
             fights.noteRepaired(action.address, fields: action.fields.map(\.path), by: action.opponent, at: moment)
         }
         if !answered { settling.lost(work.target) }
