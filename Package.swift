@@ -161,7 +161,7 @@ let package = Package(
             name: "Faults",
             dependencies: ["Values", "plumb"],
             path: "Tests/Faults",
-            exclude: ["api-proxy", "wire", "run", "README.md"],
+            exclude: ["api-proxy", "relay", "wire", "run", "README.md"],
             swiftSettings: settings
         ),
         // Writes a journal until it is killed; StoresTests kills it.

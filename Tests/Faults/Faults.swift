@@ -28,11 +28,16 @@ struct Faults {
         let kill = wants("kill")
         let server = wants("server")
         let secrets = wants("secrets")
+        let controller = wants("controller")
         // One after another what uses the cluster, which takes one apply at a time.
         jobs.append {
             if kill { try kills.run(lane: 0) }
             if server { try ServerFaults(tally: tally, isFull: options.isFull, only: options.fault).run() }
             if secrets { try Canaries(tally: tally, isFull: options.isFull).run() }
+            if controller {
+                let trials = options.only == nil ? nil : options.trials
+                try ControllerFaults(tally: tally, isFull: options.isFull, seed: options.seed, only: options.fault, trials: trials).run()
+            }
         }
         if kill { for lane in 1..<Kills.lanes { jobs.append { try kills.run(lane: lane) } } }
         if wants("disk") {
@@ -70,7 +75,7 @@ struct Faults {
     }
 
     private static func usage() -> Never {
-        say("usage: Faults [--full] [--seed N] [--only kill|network|server|disk|secrets] [--fault TEXT] [--trials N]   (inside a lab)")
+        say("usage: Faults [--full] [--seed N] [--only kill|network|server|disk|secrets|controller] [--fault TEXT] [--trials N]   (inside a lab)")
         exit(64)
     }
 }

@@ -45,6 +45,9 @@ struct World: Sendable {
         try Child(commandLine(arguments, data: other), environment: variables)
     }
 
+    /// The controller, which has all the rest in its configuration.
+    func run(_ configuration: String) throws -> Child { try Child([Self.program, "run", "--config", configuration], environment: variables) }
+
     func plumb(_ arguments: [String], data other: String? = nil, limit: Double = 120) throws -> Outcome {
         try start(arguments, data: other).end(limit: limit)
     }

@@ -143,19 +143,29 @@ final class ControllerComposition: Sendable {
     private func fetch(_ known: Revision?, _ expecting: String?) async -> Fetched {
         guard GitLocation.isURL(configuration.source.url) else {
             let (files, problems) = readSource(configuration.source.url)
-            guard problems.isEmpty else { return .refused(commit: nil, problems.map(\.line)) }
+            let hadSpecs = known.map { !$0.desired.resources.isEmpty } ?? recall().hadSpecs
+            // A folder that is gone may be a disk that is not mounted; that is never meant.
+            guard problems.isEmpty || mayBeEmpty(problems, [.specs], hadSpecs: hadSpecs) else { return .refused(commit: nil, problems.map(\.line)) }
             if let known, known.desired.contentHash == contentDigest(of: files) { return .unchanged }
-            return load(files, commit: nil, notes: [], hadSpecs: known.map { !$0.desired.resources.isEmpty })
+            return load(files, commit: nil, notes: [], hadSpecs: hadSpecs)
         }
         // What is in force goes on being in force where the newest revision is refused, after a restart as well.
         let before = known == nil ? recall() : ControllerMemory()
         let newest = await read(configuration.source.revision, known: known?.commit, expecting: expecting, last: known?.commit ?? before.commit) {
             known.map { !$0.desired.resources.isEmpty } ?? before.hadSpecs
         }
-        guard known == nil, case .refused(let commit, let mistakes) = newest, let last = before.commit, last != commit else { return newest }
+        guard known == nil, let last = before.commit else { return newest }
+        let why: String
+        switch newest {
+        case .refused(let commit, _):
+            if commit == last { return newest }
+            why = "\(commit?.prefix(12) ?? "the newest revision") is refused"
+        case .failed: why = "the source gives no answer"
+        case .unchanged, .loaded, .loadedInstead: return newest
+        }
         guard case .loaded(var good) = await read(last, known: nil, expecting: nil, last: nil, hadSpecs: { before.hadSpecs }) else { return newest }
-        good.notes.append("\(commit?.prefix(12) ?? "the newest revision") is refused, and \(last.prefix(12)) goes on being in force")
-        return .loadedInstead(good, of: commit, mistakes)
+        good.notes.append("\(why), and \(last.prefix(12)) goes on being in force")
+        return .loadedInstead(good, because: newest)
     }
 
     private func read(
@@ -172,7 +182,9 @@ final class ControllerComposition: Sendable {
             let verify = source.allowedSigners.map { GitVerification(allowedSigners: $0) }
             let reading = try await repository.read(location, unless: known, expecting: expecting, verify: verify, last: last)
             guard case .read(let tree) = reading else { return .unchanged }
-            guard tree.problems.isEmpty else { return .refused(commit: tree.commit, tree.problems.map(\.line)) }
+            guard tree.problems.isEmpty || mayBeEmpty(tree.problems, [.specs, .source], hadSpecs: hadSpecs) else {
+                return .refused(commit: tree.commit, tree.problems.map(\.line))
+            }
             return load(tree.files, commit: tree.commit, notes: tree.notes, hadSpecs: hadSpecs)
         } catch {
             let line = error.fix.isEmpty ? error.message : "\(error.message). \(error.fix)"
@@ -193,17 +205,22 @@ final class ControllerComposition: Sendable {
         return GitRepository(options: git)
     }
 
+    /// Whether the only thing wrong is that there is nothing, and the configuration or what was there before has a say in that: see `load`.
+    private func mayBeEmpty(_ problems: [SourceProblem], _ absences: Set<SourceProblem.Absence>, hadSpecs: Bool) -> Bool {
+        (hadSpecs || configuration.source.allowsEmpty) && problems.allSatisfy { $0.absence.map(absences.contains) ?? false }
+    }
+
     /// Reads and checks the files of a revision.
     ///
-    /// - Parameter hadSpecs: Whether the revision before it had specs; nil: there was none.
-    private func load(_ files: [SourceFile], commit: String?, notes: [String], hadSpecs: Bool?) -> Fetched {
+    /// - Parameter hadSpecs: Whether the revision before it had specs; false where there was none.
+    private func load(_ files: [SourceFile], commit: String?, notes: [String], hadSpecs: Bool) -> Fetched {
         let desired: DesiredState
         do throws(SpecMistakes) {
             desired = try Source.desired(files, contextIsGiven: options.context != nil || Source.isInPod)
         } catch {
             return .refused(commit: commit, error.diagnostics.map(\.line))
         }
-        if desired.resources.isEmpty, hadSpecs ?? false, !configuration.source.allowsEmpty {
+        if desired.resources.isEmpty, hadSpecs, !configuration.source.allowsEmpty {
             let place = configuration.source.path.map { " in '\($0)'" } ?? ""
             let line =
                 "there are no specs\(place), and there were before: nothing is given up because of that. If it is meant, 'source.allowEmpty: true' says so"

@@ -58,15 +58,23 @@ struct ControllerService: Sendable {
                     }
                 }
             }
-            serve("the control socket at \(socketPath)") { try await socket.run() }
+            // A push that nobody could announce yet is seen by who reads the source afterwards.
+            let (listening, isListening) = AsyncStream.makeStream(of: Void.self)
+            serve("the control socket at \(socketPath)") { try await socket.run { isListening.yield() } }
             if let address = configuration.operations.listen {
                 serve("operations at \(address)") { try await operations(address).run() }
             }
             if let webhooks = configuration.webhooks {
-                serve("webhooks at \(webhooks.listen)") { try await webhookServer(webhooks).run() }
+                serve("webhooks at \(webhooks.listen)") { try await webhookServer(webhooks).run { _ in isListening.yield() } }
             }
             serve("the brake") { await obeyBrake() }
             serve("the source") {
+                var missing = configuration.webhooks == nil ? 1 : 2
+                for await _ in listening {
+                    missing -= 1
+                    if missing == 0 { break }
+                }
+                if Task.isCancelled { return }
                 await controller.run()
                 // What is under way is still being finished, and the rest goes on until it is.
                 for await _ in AsyncStream<Void>.makeStream().stream {}

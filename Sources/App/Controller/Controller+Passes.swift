@@ -201,12 +201,19 @@ extension Controller {
         targets[work.target] = state
         finish(work, answered: answered)
         plan(next: work, state, isWhole: isWhole)
+        if case .observed(let facts) = observation, !facts.pauses.isEmpty, !state.open.isEmpty {
+            // That its file is taken away is no event.
+            request(work.target, .whole, because: "paused there", after: Self.pausedThere)
+        }
         if case .observed = observation { startFollowing(work.target) }
         if before?.observedAt != state.observedAt || before?.unsettled != state.unsettled { wakeDependents(of: work.target) }
         tell(work, state, before, report, seconds: seconds)
         remember()
         answerWaiters()
     }
+
+    /// How often a host is looked at that says itself that it is paused.
+    private static let pausedThere = Duration.seconds(10)
 
     private func finish(_ work: WorkQueue.Work, answered: Bool) { queue.finish(work.target, answered: answered) }
 

@@ -14,13 +14,12 @@ extension Controller {
             announced = []
             let outcome = await ask(expecting: asked)
             if isEnding || Task.isCancelled { return }
-            switch outcome {
-            case .failed:
+            if outcome.isFailure {
                 failures += 1
                 // Sooner than a poll: the remote may be back any moment. Later each time: it may be gone for hours.
                 let chance = Double.random(in: 0...1)
                 delay = min(configuration.source.poll, retryDelays.delay(failures: failures, chance: chance) * 1.5)
-            default:
+            } else {
                 failures = 0
                 delay = webhooksArrive ? configuration.source.pollWithWebhooks : configuration.source.poll
             }
@@ -51,8 +50,10 @@ extension Controller {
         switch outcome {
         case .unchanged:
             count("unchanged")
-            // The newest revision may still be the one that was refused: then its mistakes still stand.
-            if refusedRevision == nil { sourceMistakes = [] }
+            // The newest revision is the one in force: what was refused has been taken back.
+            sourceMistakes = []
+            refusedRevision = nil
+            metrics.set(.sourceMistakes, to: 0)
         case .loaded(let new):
             count("loaded")
             sourceMistakes = []
@@ -70,9 +71,9 @@ extension Controller {
             sourceMistakes = mistakes
             refusedRevision = commit
             answerWaiters()
-        case .loadedInstead(let good, let commit, let mistakes):
+        case .loadedInstead(let good, let why):
             if revision == nil { putInForce(good, took: took) }
-            take(.refused(commit: commit, mistakes), took: took)
+            take(why, took: took)
         case .failed(let message):
             count("failed")
             if sourceMistakes != [message] { log.warning("the source can't be asked: \(message)") }

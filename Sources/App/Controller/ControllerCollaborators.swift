@@ -22,16 +22,25 @@ package struct Revision: Sendable {
 }
 
 /// What came of asking the source.
-package enum Fetched: Sendable {
+package indirect enum Fetched: Sendable {
     /// It is still what it was.
     case unchanged
     case loaded(Revision)
     /// There is another revision, and it is not to be followed: its mistakes, or why it is refused. What was in force stays in force.
     case refused(commit: String?, [String])
-    /// The newest one is refused, and this is the last good one, from before the controller was started.
-    case loadedInstead(Revision, of: String?, [String])
+    /// The newest one is refused, or the source gives no answer, as is said there; this is the last good one, from before the controller was started.
+    case loadedInstead(Revision, because: Fetched)
     /// The source gave no answer.
     case failed(String)
+
+    /// Whether it should be asked again before long.
+    var isFailure: Bool {
+        switch self {
+        case .failed: true
+        case .loadedInstead(_, let why): why.isFailure
+        case .unchanged, .loaded, .refused: false
+        }
+    }
 }
 
 /// What happens at a target.

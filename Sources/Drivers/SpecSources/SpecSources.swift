@@ -22,11 +22,21 @@ package struct SourceProblem: Error, Hashable, Sendable, Codable {
     package var path: String
     package var message: String
     package var fix: String
+    /// What of the source is not there at all; nil: something else is wrong. Who follows a source may mean it to become empty.
+    package var absence: Absence?
 
-    package init(_ path: String, _ message: String, fix: String = "") {
+    package enum Absence: String, Hashable, Sendable, Codable {
+        /// The source is there and holds no specs.
+        case specs
+        /// There is no such file or folder. In a repository a folder goes with its last file.
+        case source
+    }
+
+    package init(_ path: String, _ message: String, fix: String = "", absence: Absence? = nil) {
         self.path = path
         self.message = message
         self.fix = fix
+        self.absence = absence
     }
 }
 
@@ -99,7 +109,8 @@ private struct SourceReader<Storage: SourceStorage> {
 
     mutating func read() {
         guard case .found(let real) = storage.resolve(root) else {
-            problems.append(SourceProblem(root, "no such file or folder", fix: "Give the folder that holds the specs, or one YAML file."))
+            let fix = "Give the folder that holds the specs, or one YAML file."
+            problems.append(SourceProblem(root, "no such file or folder", fix: fix, absence: .source))
             return
         }
         realRoot = real
@@ -110,7 +121,8 @@ private struct SourceReader<Storage: SourceStorage> {
         case .link, nil: problems.append(SourceProblem(root, "is neither a file nor a folder"))
         }
         if files.isEmpty, problems.isEmpty {
-            problems.append(SourceProblem(root, "holds no specs", fix: "Specs are *.yaml and *.yml files that are not hidden or ignored."))
+            let fix = "Specs are *.yaml and *.yml files that are not hidden or ignored."
+            problems.append(SourceProblem(root, "holds no specs", fix: fix, absence: .specs))
         }
     }
 

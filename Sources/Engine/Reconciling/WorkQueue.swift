@@ -29,12 +29,25 @@ package struct WorkQueue: Sendable {
 
     private struct Entry {
         var parts: Set<ResourceAddress> = []
-        var reasons: [String]
+        /// With when each asks for it.
+        private var reasons: [(words: String, due: Duration)] = []
         var requested: Duration
         var due: Duration
 
+        init(requested: Duration, due: Duration) {
+            self.requested = requested
+            self.due = due
+        }
+
+        /// Why it is done now: what would only have asked for it later is no reason.
+        func reasons(at now: Duration) -> [String] { reasons.filter { $0.due <= now }.map(\.words) }
+
         mutating func merge(_ reason: String, due: Duration, parts: Set<ResourceAddress>) {
-            if !reasons.contains(reason), reasons.count < 8 { reasons.append(reason) }
+            if let index = reasons.firstIndex(where: { $0.words == reason }) {
+                reasons[index].due = min(reasons[index].due, due)
+            } else if reasons.count < 8 {
+                reasons.append((reason, due))
+            }
             self.due = min(self.due, due)
             self.parts.formUnion(parts)
         }
@@ -73,10 +86,10 @@ package struct WorkQueue: Sendable {
         var entry = waiting[target] ?? Waiting()
         switch scope {
         case .whole:
-            if entry.whole == nil { entry.whole = Entry(reasons: [reason], requested: now, due: due) }
+            if entry.whole == nil { entry.whole = Entry(requested: now, due: due) }
             entry.whole?.merge(reason, due: due, parts: [])
         case .parts(let parts):
-            if entry.parts == nil { entry.parts = Entry(reasons: [reason], requested: now, due: due) }
+            if entry.parts == nil { entry.parts = Entry(requested: now, due: due) }
             entry.parts?.merge(reason, due: due, parts: parts)
         }
         waiting[target] = entry
@@ -96,14 +109,15 @@ package struct WorkQueue: Sendable {
         underWay[target] = lane(of: target)
         if let whole = entry.whole, whole.due <= now {
             let parts = entry.parts?.due ?? .zero <= now ? entry.parts : nil
-            let reasons = whole.reasons + (parts?.reasons ?? []).filter { !whole.reasons.contains($0) }
+            let own = whole.reasons(at: now)
+            let reasons = own + (parts?.reasons(at: now) ?? []).filter { !own.contains($0) }
             // A part with a later time has one for a reason: something has to be seen again then.
             if parts == nil, entry.parts != nil { waiting[target] = Waiting(parts: entry.parts) }
             return Work(target: target, scope: .whole, reasons: reasons, requested: min(whole.requested, parts?.requested ?? whole.requested))
         }
         guard let parts = entry.parts else { return nil }
         if entry.whole != nil { waiting[target] = Waiting(whole: entry.whole) }
-        return Work(target: target, scope: .parts(parts.parts), reasons: parts.reasons, requested: parts.requested)
+        return Work(target: target, scope: .parts(parts.parts), reasons: parts.reasons(at: now), requested: parts.requested)
     }
 
     /// When `next` may have something that it does not have now, by the passing of time alone.
