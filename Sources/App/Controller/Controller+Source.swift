@@ -111,6 +111,7 @@ extension Controller {
                 state.following = nil
                 state.isFollowed = false
             }
+            let changed = before?.label == state.observedAt && state.isFollowed && state.failures == 0 ? state.kindsToLookAtFirst(declared) : []
             collaborators.forget(target)
             state.target = target
             state.resources = declared
@@ -120,6 +121,8 @@ extension Controller {
             (state.changed, state.failed) = (0, 0)
             targets[target.name] = state
             if leads {
+                // What was pushed is live sooner where only that is read first. All the rest is looked at right after it, and only then is it in sync.
+                if !changed.isEmpty { request(target.name, .parts(changed), because: "revision \(new.label)") }
                 request(target.name, .whole, because: before == nil ? "start" : "revision \(new.label)")
                 if case .host = target { startFollowing(target.name) }
             }
@@ -214,5 +217,25 @@ extension Controller {
             waiter.continuation.resume(returning: lines)
             return true
         }
+    }
+}
+
+extension TargetState {
+    /// Of a host that is known to be as the specs were, the kinds of which the new ones say something else, as addresses. None where it is
+    /// all of them anyway, or where something at another target has to be so before.
+    fileprivate func kindsToLookAtFirst(_ declared: [DesiredResource]) -> Set<ResourceAddress> {
+        guard case .host = target else { return [] }
+        let before = Dictionary(resources.map { ($0.address, $0) }) { first, _ in first }
+        let handlers = Set(
+            declared.filter { new in
+                guard let old = before[new.address] else { return true }
+                return (old.fields, old.handler) != (new.fields, new.handler) || old.instructions != new.instructions || old.dependsOn != new.dependsOn
+            }.map(\.handler)
+        )
+        let addresses = handlers.map { ResourceAddress(target: target.name, resource: "\($0)/*") }
+        let isAll = handlers == Set(declared.map(\.handler))
+        let waits = declared.contains { handlers.contains($0.handler) && $0.dependsOn.contains { $0.target != target.name } }
+        let areGlobs = declared.allSatisfy { !handlers.contains($0.handler) || $0.address.resource.hasPrefix("\($0.handler)/") }
+        return isAll || waits || !areGlobs ? [] : Set(addresses)
     }
 }
