@@ -118,6 +118,80 @@ import Testing
         }
     }
 
+    @Test func whatIsTakenBackIsNoMistakeAnyMore() async {
+        let world = ScriptedWorld()
+        world.push("a1", ["pi-1/mtu": 1400])
+        await world.run { controller in
+            #expect(await eventually { await controller.status().targets.first?.inSyncAt == "a1" })
+            world.state.withLock { $0.source = .refused(commit: "bad", ["specs.yaml:3:1: error: unknown field 'mtuu'"]) }
+            await controller.announce(commit: "bad", byWebhook: false)
+            #expect(await eventually { await controller.status().source.refusedRevision == "bad" })
+            // The branch is what it was before.
+            world.push("a1", ["pi-1/mtu": 1400])
+            await controller.announce(commit: nil, byWebhook: false)
+            #expect(await eventually { await controller.status().source.mistakes == [] })
+            #expect(await controller.status().source.refusedRevision == nil)
+        }
+    }
+
+    @Test func theLastGoodRevisionIsHeldWhileTheSourceGivesNoAnswer() async {
+        let world = ScriptedWorld()
+        world.push("a1", ["pi-1/mtu": 1400])
+        world.state.withLock { state in
+            guard case .loaded(let good) = state.source else { return }
+            state.source = .loadedInstead(good, because: .failed("no route to host"))
+        }
+        await world.run { controller in
+            #expect(await eventually { await standing(controller, "pi-1") == .inSync })
+            let status = await controller.status()
+            #expect(status.source.revision == "a1" && status.source.mistakes == ["no route to host"] && status.source.refusedRevision == nil)
+            // It is asked again before long, without a push and long before the next poll.
+            world.push("b2", ["pi-1/mtu": 1300])
+            #expect(await eventually { await controller.status().source.revision == "b2" })
+            #expect(await controller.status().source.mistakes == [])
+        }
+    }
+
+    @Test func manyPushesAreNoFight() async {
+        let world = ScriptedWorld()
+        world.push("r0", ["pi-1/mtu": 1000])
+        var configuration = Configuration()
+        configuration.fights.reverts = 2
+        await world.run(configuration) { controller in
+            for number in 1...6 {
+                world.push("r\(number)", ["pi-1/mtu": 1000 + Int64(number)])
+                await controller.announce(commit: "r\(number)", byWebhook: true)
+                #expect(await eventually { await controller.status().targets.first?.inSyncAt == "r\(number)" })
+            }
+            // Somebody who changes it back is one.
+            for _ in 0..<3 {
+                let before = await controller.status().targets.first?.lastPass?.ended
+                world.change("pi-1", "mtu", to: 5)
+                #expect(
+                    await eventually {
+                        let last = await controller.status().targets.first?.lastPass
+                        return last?.ended != before && last?.changed == 1
+                    }
+                )
+            }
+            world.change("pi-1", "mtu", to: 5)
+            #expect(await eventually { await controller.status().targets.first?.open.first?.status == "contested" })
+            #expect(world.state.withLock { $0.settings["pi-1"]?["mtu"] } == 5)
+        }
+    }
+
+    @Test func aHostThatSaysItIsPausedIsLookedAtAgain() async {
+        let world = ScriptedWorld()
+        world.push("a1", ["pi-1/mtu": 1400])
+        world.state.withLock { $0.paused = ["pi-1"] }
+        await world.run { controller in
+            #expect(await eventually { await controller.status().targets.first?.open.first?.status == "held" })
+            #expect(world.state.withLock { $0.settings["pi-1"] } == nil)
+            world.state.withLock { $0.paused = [] }
+            #expect(await eventually { world.state.withLock { $0.settings["pi-1"]?["mtu"] } == 1400 })
+        }
+    }
+
     @Test func onlyTheLeaderActs() async {
         let world = ScriptedWorld()
         world.push("a1", ["pi-1/mtu": 1400])

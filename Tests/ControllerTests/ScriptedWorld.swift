@@ -15,6 +15,8 @@ final class ScriptedWorld: Sendable {
         var settings: [String: [String: Int64]] = [:]
         /// Give no answer, after this long.
         var dead: [String: Duration] = [:]
+        /// Say themselves that they are paused.
+        var paused: Set<String> = []
         var source: Fetched = .failed("nothing there yet")
         /// Looks at a target: whole ones and parts.
         var wholes: [String: Int] = [:]
@@ -112,10 +114,10 @@ final class ScriptedWorld: Sendable {
             return .failed(Problem(target: target.name, status: .unreachable, message: "no route to host"))
         }
         if isSlow { try? await Task.sleep(for: .milliseconds(Int.random(in: 0...5))) }
-        let settings = state.withLock { $0.settings[target.name] ?? [:] }
-        return .observed(
-            TargetFacts(identity: "machine \(target.name)", facts: .host(settings.mapValues { SectionOutput(status: 0, output: "\($0)") }))
-        )
+        let (settings, isPaused) = state.withLock { ($0.settings[target.name] ?? [:], $0.paused.contains(target.name)) }
+        var facts = TargetFacts(identity: "machine \(target.name)", facts: .host(settings.mapValues { SectionOutput(status: 0, output: "\($0)") }))
+        if isPaused { facts.pauses = [Pause(.target(target.name), reason: "by file", origin: .host)] }
+        return .observed(facts)
     }
 
     func tell(_ target: String, _ event: TargetEvent) { state.withLock { $0.tellers[target] }?(event) }
