@@ -180,6 +180,30 @@ import Testing
         }
     }
 
+    /// A slow disk: what is kept last is what was so last.
+    @Test func whatIsKeptLastIsTheNewest() async {
+        let world = ScriptedWorld()
+        let kept = Mutex<[String?]>([])
+        world.state.withLock { state in
+            state.remember = { memory in
+                try? await Task.sleep(for: .milliseconds(memory.commit == "r1" ? 50 : 0))
+                kept.withLock { $0.append(memory.commit) }
+            }
+        }
+        world.push("r1", ["pi-1/mtu": 1])
+        await world.run { controller in
+            #expect(await eventually { await controller.status().source.revision == "r1" })
+            for number in 2...5 {
+                world.push("r\(number)", ["pi-1/mtu": Int64(number)])
+                await controller.announce(commit: "r\(number)", byWebhook: true)
+                #expect(await eventually { await controller.status().source.revision == "r\(number)" })
+            }
+        }
+        // Its end waits for it.
+        #expect(kept.withLock { $0.last } == "r5")
+        #expect(kept.withLock { $0.compactMap(\.self) } == kept.withLock { $0.compactMap(\.self).sorted() })
+    }
+
     @Test func aHostThatSaysItIsPausedIsLookedAtAgain() async {
         let world = ScriptedWorld()
         world.push("a1", ["pi-1/mtu": 1400])

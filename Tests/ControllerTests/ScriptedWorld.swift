@@ -27,6 +27,7 @@ final class ScriptedWorld: Sendable {
         var tellers: [String: @Sendable (TargetEvent) -> Void] = [:]
         var changes: [String] = []
         var isSlow = false
+        var remember: @Sendable (ControllerMemory) async -> Void = { _ in }
     }
 
     let state = Mutex(State())
@@ -73,6 +74,7 @@ final class ScriptedWorld: Sendable {
                 self.state.withLock { $0.parts[target.name, default: 0] += 1 }
                 return .observed(await self.look(target))
             },
+            remember: { await self.state.withLock { $0.remember }($0) },
             follow: { target, _, tell in
                 self.state.withLock { $0.tellers[target.name] = tell }
                 tell(.connected)
