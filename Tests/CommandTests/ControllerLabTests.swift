@@ -318,6 +318,9 @@ extension LabTests {
                     try await lab.lab("start", "down")
                     try await controller.reaches("both are held", within: 60) { $0.isHeld("awake", "down") }
                     #expect(try await lab.isPromiscuous("down"))
+                    // It goes again, and that is seen without anything being changed there.
+                    try await lab.lab("stop", "down")
+                    try await controller.reaches("not there again") { $0.isHeld("awake") && $0.open("down", beginsWith: "unreachable ") != nil }
                     #expect(controller.stop() == 0)
                 }
             }

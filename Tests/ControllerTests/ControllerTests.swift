@@ -93,6 +93,23 @@ import Testing
         }
     }
 
+    @Test func aHostThatIsLostIsNotCalledInSync() async {
+        let world = ScriptedWorld()
+        world.push("a1", ["pi-1/mtu": 1400])
+        await world.run { controller in
+            #expect(await eventually { await controller.status().targets.first?.lastPass?.reasons == ["connected"] })
+            world.state.withLock { $0.dead["pi-1"] = .zero }
+            world.tell("pi-1", .lost("connection reset"))
+            #expect(await eventually { await standing(controller, "pi-1") == .problem })
+            #expect(await controller.status().targets.first?.inSyncAt == "a1")
+            // An event that comes while it gives no answer is not lost: all of it is looked at.
+            world.state.withLock { $0.dead = [:] }
+            world.change("pi-1", "mtu", to: 5)
+            #expect(await eventually { world.state.withLock { $0.settings["pi-1"]?["mtu"] } == 1400 })
+            #expect(await eventually { await standing(controller, "pi-1") == .inSync })
+        }
+    }
+
     @Test func whatDependsOnAnotherTargetWaitsForIt() async {
         let world = ScriptedWorld()
         world.push("a1", ["pi-1/mtu": 1400, "pi-2/mtu": 1400], dependencies: ["pi-2/mtu": "pi-1/mtu"])
