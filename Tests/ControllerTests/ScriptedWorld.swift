@@ -15,6 +15,8 @@ final class ScriptedWorld: Sendable {
         var settings: [String: [String: Int64]] = [:]
         /// Give no answer, after this long.
         var dead: [String: Duration] = [:]
+        /// Say themselves that they are paused.
+        var paused: Set<String> = []
         var source: Fetched = .failed("nothing there yet")
         /// Looks at a target: whole ones and parts.
         var wholes: [String: Int] = [:]
@@ -25,6 +27,7 @@ final class ScriptedWorld: Sendable {
         var tellers: [String: @Sendable (TargetEvent) -> Void] = [:]
         var changes: [String] = []
         var isSlow = false
+        var remember: @Sendable (ControllerMemory) async -> Void = { _ in }
     }
 
     let state = Mutex(State())
@@ -71,6 +74,7 @@ final class ScriptedWorld: Sendable {
                 self.state.withLock { $0.parts[target.name, default: 0] += 1 }
                 return .observed(await self.look(target))
             },
+            remember: { await self.state.withLock { $0.remember }($0) },
             follow: { target, _, tell in
                 self.state.withLock { $0.tellers[target.name] = tell }
                 tell(.connected)
@@ -112,10 +116,10 @@ final class ScriptedWorld: Sendable {
             return .failed(Problem(target: target.name, status: .unreachable, message: "no route to host"))
         }
         if isSlow { try? await Task.sleep(for: .milliseconds(Int.random(in: 0...5))) }
-        let settings = state.withLock { $0.settings[target.name] ?? [:] }
-        return .observed(
-            TargetFacts(identity: "machine \(target.name)", facts: .host(settings.mapValues { SectionOutput(status: 0, output: "\($0)") }))
-        )
+        let (settings, isPaused) = state.withLock { ($0.settings[target.name] ?? [:], $0.paused.contains(target.name)) }
+        var facts = TargetFacts(identity: "machine \(target.name)", facts: .host(settings.mapValues { SectionOutput(status: 0, output: "\($0)") }))
+        if isPaused { facts.pauses = [Pause(.target(target.name), reason: "by file", origin: .host)] }
+        return .observed(facts)
     }
 
     func tell(_ target: String, _ event: TargetEvent) { state.withLock { $0.tellers[target] }?(event) }

@@ -27,7 +27,7 @@ struct ControllerFaults: Sendable {
                 try place.disturb()
                 try strike(place)
                 try place.checkSettles(&trial, name)
-                trial.outcomes.append("converged")
+                if trial.violations.isEmpty { trial.outcomes.append("converged") }
                 tally.add(Self.group, name, trial, reproduce: "--fault '\(name)'")
                 if number % 5 == 4 { say("controller: \(name): \(number + 1) of \(full)") }
             }

@@ -40,7 +40,7 @@ struct LocalRepositoryTests {
         let nowhere = await failure { () async throws(GitFailure) in try await shop.read(GitLocation(url: shop.url("none"))) }
         #expect(nowhere?.cause == .invalid && nowhere?.message.contains("can't be opened") == true)
         let empty = try await shop.read(GitLocation(url: shop.url(), path: "other")).tree
-        #expect(empty?.files == [] && empty?.problems.map(\.message) == ["no such file or folder"])
+        #expect(empty?.files == [] && empty?.problems.map(\.message) == ["no such file or folder"] && empty?.problems.first?.absence == .source)
         try await shop.run("git", "init", "-q", "--bare", "empty.git")
         let unborn = await failure { () async throws(GitFailure) in try await shop.read(GitLocation(url: shop.url("empty"))) }
         #expect(unborn?.message.contains("is empty") == true)

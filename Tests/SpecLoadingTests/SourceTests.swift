@@ -36,6 +36,17 @@ struct SourceTests {
         }
     }
 
+    /// Who follows a source may mean it to be empty, and has to tell that from everything else.
+    @Test func saysWhatOfASourceIsNotThere() throws {
+        try withFolder { folder in
+            let specs = folder.appendingPathComponent("specs")
+            #expect(readSource(specs.path).problems.map(\.absence) == [.specs])
+            #expect(readSource(specs.appendingPathComponent("none").path).problems.map(\.absence) == [.source])
+            try FileManager.default.createSymbolicLink(atPath: specs.appendingPathComponent("gone.yaml").path, withDestinationPath: "nowhere.yaml")
+            #expect(readSource(specs.path).problems.map(\.absence) == [nil])
+        }
+    }
+
     @Test func refusesLinksThatLeaveTheSource() throws {
         try withFolder { folder in
             let specs = folder.appendingPathComponent("specs")

@@ -188,7 +188,8 @@ final class ControllerComposition: Sendable {
             return load(tree.files, commit: tree.commit, notes: tree.notes, hadSpecs: hadSpecs)
         } catch {
             let line = error.fix.isEmpty ? error.message : "\(error.message). \(error.fix)"
-            return error.cause == .refused || error.cause == .invalid ? .refused(commit: nil, [line]) : .failed(line)
+            // A repository or a branch that is not there may be back any moment, like one that gives no answer.
+            return error.cause == .refused ? .refused(commit: nil, [line]) : .failed(line)
         }
     }
 

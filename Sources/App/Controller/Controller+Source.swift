@@ -174,9 +174,13 @@ extension Controller {
             if targets[name]?.isFollowed == true { log.warning("no longer followed: \(why)", metadata: ["target": "\(name)"]) }
             targets[name]?.isFollowed = false
             metrics.increment(.watchRestarts, ["target": name])
+            // Whether it is there at all is to be known, and those that are there are not to wait for that.
+            queue.suspect(name)
+            request(name, .whole, because: "no longer followed", after: .seconds(1))
         case .restarted(let why):
             log.debug("watch began anew: \(why)", metadata: ["target": "\(name)"])
             metrics.increment(.watchRestarts, ["target": name])
+            request(name, .whole, because: "watch began anew", after: .seconds(2))
         }
         metrics.set(.followed, to: Double(targets.values.count { $0.isFollowed }))
     }

@@ -39,6 +39,8 @@ package actor Controller {
     var settling = Settling()
     var fights: Fights
     private var remembered: ControllerMemory
+    /// What is remembered is being kept.
+    private var keeping: Task<Void, Never>?
     private var pauses: [Pause] = []
 
     private var isLeading: Bool
@@ -122,6 +124,7 @@ package actor Controller {
             await withCheckedContinuation { idleSignal.append($0) }
             timer.cancel()
         }
+        await keeping?.value
     }
 
     private func giveUpWaiting() {
@@ -203,8 +206,17 @@ package actor Controller {
         }
         guard memory != remembered else { return }
         remembered = memory
-        let keep = collaborators.remember
-        Task { await keep(memory) }
+        // One after the other, so that the last word is the last one kept.
+        if keeping == nil { keeping = Task { await self.keepRemembered() } }
+    }
+
+    private func keepRemembered() async {
+        while true {
+            let memory = remembered
+            await collaborators.remember(memory)
+            if memory == remembered { break }
+        }
+        keeping = nil
     }
 
     // MARK: Work

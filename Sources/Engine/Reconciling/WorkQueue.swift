@@ -137,6 +137,9 @@ package struct WorkQueue: Sendable {
         if answered { suspects.remove(target) } else { suspects.insert(target) }
     }
 
+    /// Something else says that it may give no answer.
+    package mutating func suspect(_ target: String) { suspects.insert(target) }
+
     /// Forgets targets that are no longer declared; what is under way there ends by itself.
     package mutating func keep(only targets: Set<String>) {
         waiting = waiting.filter { targets.contains($0.key) }
