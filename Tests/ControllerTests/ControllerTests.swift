@@ -276,7 +276,10 @@ import Testing
         world.state.withLock { $0.isSlow = true }
         let hosts = (1...5).map { "pi-\($0)" }
         world.push("r0", ["pi-1/a": 1, "pi-2/a": 1, "pi-3/a": 1, "pi-4/a": 1, "pi-5/a": 1])
-        await world.run { controller in
+        var configuration = Configuration()
+        // More reverts than anybody but a test would do.
+        configuration.fights.reverts = 1000
+        await world.run(configuration) { controller in
             #expect(await eventually { await controller.status().targets.count { $0.isFollowed } == 5 })
             for step in 1...60 {
                 switch Int.random(in: 0..<4) {

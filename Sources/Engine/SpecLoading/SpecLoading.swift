@@ -93,7 +93,8 @@ struct Loader {
         let targets = (hosts.map(Target.host) + clusters.map(Target.cluster)).sorted { $0.name < $1.name }
         var desired = DesiredState(
             targets: targets,
-            resources: resources.values.map(\.resource).sorted { $0.address < $1.address },
+            // What a chain's spec asks of each family has one address.
+            resources: resources.sorted { ($0.value.resource.address, $0.key) < ($1.value.resource.address, $1.key) }.map(\.value.resource),
             contentHash: options.contentHash,
             notes: notes
         )
