@@ -1,4 +1,5 @@
 import ArgumentParser
+import DriftDetection
 import Foundation
 import Git
 import Observing
@@ -87,6 +88,10 @@ struct AdoptCommand: AsyncParsableCommand {
         var obstacles = drift.targetProblems.map {
             Adoption.Obstacle($0.address ?? ResourceAddress(target: $0.target, resource: ""), "\($0.status.rawValue): \($0.message)")
         }
+        obstacles += globs.filter { glob in
+            !drift.resources.contains { glob.includes($0.address) } && !drift.targetProblems.contains { glob.couldMatch(target: $0.target) }
+        }
+        .map { Adoption.Obstacle(ResourceAddress(target: $0.pattern, resource: ""), "Nothing that the specs declare has such an address.") }
         let files = loaded.files.map { SpecFile(path: $0.path, relativePath: $0.relativePath, bytes: $0.bytes) }
         let adoption = SpecLoading.adopt(wanted, in: files)
         obstacles += adoption.obstacles
@@ -127,7 +132,12 @@ struct AdoptCommand: AsyncParsableCommand {
         wanted: Int,
         _ terminal: Terminal
     ) throws {
-        let patch = adoption.files.map { unifiedDiff($0.text, path: $0.path) }.joined()
+        let patch = adoption.files.filter { !$0.holdsSecret }.map { unifiedDiff($0.text, path: $0.path) }.joined()
+        for file in adoption.files where file.holdsSecret {
+            let values = adoption.fields.filter { $0.position.file == file.path }.map { "\($0.position) \($0.path): \($0.value)" }
+            terminal.writeError("note: a Secret stands in \(Escaping.shown(file.path)), so its lines are not shown. What is adopted there:\n")
+            for value in values { terminal.writeError("    \(Escaping.shortened(value, limit: 200))\n") }
+        }
         guard obstacles.isEmpty else {
             terminal.write(patch)
             for obstacle in obstacles {

@@ -51,7 +51,11 @@ private struct Draft {
     private static let again = "Nothing was written. Say it once more: what the file holds now is looked at then."
 
     private func failure(_ number: Int32) -> SourceProblem {
-        SourceProblem(path, "can't be written: \(String(cString: strerror(number)))", fix: "Nothing was written. The folder it is in has to be writable.")
+        SourceProblem(
+            path,
+            "can't be written: \(String(cString: strerror(number)))",
+            fix: "Nothing was written. The folder it is in has to be writable."
+        )
     }
 
     private func write() throws(SourceProblem) {

@@ -1,5 +1,4 @@
 package import DriftDetection
-package import Observing
 package import ResourceModel
 
 /// Whether specs in which values were replaced by what is live say just that, and nothing new of anything else.
@@ -47,7 +46,7 @@ package struct AdoptionCheck: Sendable {
             let isNew = !Set(drift.differences).subtracting(known?.differences ?? []).isEmpty
             var words = isNew ? drift.differenceWords : ""
             if case .problem(let status, let message) = drift.standing, drift.standing != known?.standing { words = "\(status.rawValue): \(message)" }
-            if words.isEmpty { continue }
+            if words.isEmpty || remaining.contains(where: { $0.address == drift.address }) { continue }
             let isPart = adopted.contains { $0.target == drift.address.target && drift.address.resource.hasPrefix("\($0.resource)/") }
             if isPart {
                 followUps.append(Remark(address: drift.address, message: words))

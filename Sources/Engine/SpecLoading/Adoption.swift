@@ -31,6 +31,8 @@ package struct Adoption: Sendable {
     package struct File: Hashable, Sendable {
         package var path: String
         package var text: EditedText
+        /// A Secret stands in it, somewhere: its lines are not for showing.
+        package var holdsSecret: Bool
     }
 
     /// In the order of addresses and paths.
@@ -89,7 +91,7 @@ package func adopt(_ drifts: [ResourceDrift], in files: [SpecFile]) -> Adoption 
         guard let edits = edits[file.path] else { continue }
         do throws(ScalarEditRefusals) {
             let text = try editScalars(edits.sorted { $0.position < $1.position }, in: file.bytes, file: file.path)
-            adoption.files.append(Adoption.File(path: file.path, text: text))
+            adoption.files.append(Adoption.File(path: file.path, text: text, holdsSecret: search.holdsSecret(file.path)))
         } catch {
             for refusal in error.refusals {
                 for field in fields[refusal.position] ?? [] {
@@ -167,7 +169,9 @@ private struct ScalarSearch {
             } else if saying.count == 1, let only = saying.first {
                 found.insert(only.node.position)
             } else if let first = saying.first {
-                return .failure(NotFound(message: "Several values in the list at \(first.node.position) could be meant. Change the right one by hand."))
+                return .failure(
+                    NotFound(message: "Several values in the list at \(first.node.position) could be meant. Change the right one by hand.")
+                )
             }
         }
         if let position = found.first, found.count == 1 { return .success(position) }
@@ -179,19 +183,22 @@ private struct ScalarSearch {
         return .failure(NotFound(message: "The specs do not write it out: it comes of something else. Change them by hand."))
     }
 
+    mutating func holdsSecret(_ file: String) -> Bool { documents(of: file).values.contains { $0["kind"]?.scalar?.text == "Secret" } }
+
+    private mutating func document(at position: SourcePosition) -> YAMLNode? { documents(of: position.file)[position] }
+
     /// Documents, and the items of lists, by where they begin.
-    private mutating func document(at position: SourcePosition) -> YAMLNode? {
-        if documents[position.file] == nil {
-            var found: [SourcePosition: YAMLNode] = [:]
-            func add(_ node: YAMLNode) {
-                found[node.position] = node
-                guard node["apiVersion"]?.scalar?.text == "v1", node["kind"]?.scalar?.text == "List" else { return }
-                for item in node["items"]?.elements ?? [] { add(item) }
-            }
-            for node in files[position.file].map({ parseYAML($0.bytes, file: $0.path).documents }) ?? [] { add(node) }
-            documents[position.file] = found
+    private mutating func documents(of file: String) -> [SourcePosition: YAMLNode] {
+        if let known = documents[file] { return known }
+        var found: [SourcePosition: YAMLNode] = [:]
+        func add(_ node: YAMLNode) {
+            found[node.position] = node
+            guard node["apiVersion"]?.scalar?.text == "v1", node["kind"]?.scalar?.text == "List" else { return }
+            for item in node["items"]?.elements ?? [] { add(item) }
         }
-        return documents[position.file]?[position]
+        for node in files[file].map({ parseYAML($0.bytes, file: $0.path).documents }) ?? [] { add(node) }
+        documents[file] = found
+        return found
     }
 }
 
@@ -212,7 +219,9 @@ private struct FieldPath {
                 steps.append(.member(String(rest[rest.index(rest.startIndex, offsetBy: 2)..<end.lowerBound])))
                 rest = rest[end.upperBound...]
             } else if rest.hasPrefix("[") {
-                guard let end = rest.firstIndex(of: "]"), let index = Int(rest[rest.index(after: rest.startIndex)..<end]), index >= 0 else { return nil }
+                guard let end = rest.firstIndex(of: "]"), let index = Int(rest[rest.index(after: rest.startIndex)..<end]), index >= 0 else {
+                    return nil
+                }
                 steps.append(.element(index))
                 rest = rest[rest.index(after: end)...]
             } else {

@@ -112,7 +112,8 @@ private struct TokenReader {
             // `&name value`: the anchor stays.
             let name = bytes[start..<end].firstIndex { $0 == UInt8(ascii: " ") || $0 == UInt8(ascii: "\t") } ?? end
             let value = bytes[name..<end].firstIndex { $0 != UInt8(ascii: " ") && $0 != UInt8(ascii: "\t") } ?? end
-            if bytes[start] == UInt8(ascii: "&"), value < end, !"\r\n#".utf8.contains(bytes[value]), !bytes[start..<name].contains(UInt8(ascii: "\n")) {
+            if bytes[start] == UInt8(ascii: "&"), value < end, !"\r\n#".utf8.contains(bytes[value]), !bytes[start..<name].contains(UInt8(ascii: "\n"))
+            {
                 token.bytes = value..<end
             } else {
                 token.obstacle = "it does not stand in the line of its anchor"
