@@ -148,8 +148,8 @@ struct AdoptionTests {
     }
 
     @Test func aFieldThatTwoSpecsDeclareIsNamedWithBoth() throws {
-        let spec = {
-            "---\napiVersion: plumb/v1\nkind: NetworkInterface\nmetadata: {name: \($0)}\nspec: {hosts: all, interfaces: [wlan0], mtu: 1500}\n"
+        let spec = { (name: String) in
+            "---\napiVersion: plumb/v1\nkind: NetworkInterface\nmetadata: {name: \(name)}\nspec: {hosts: all, interfaces: [wlan0], mtu: 1500}\n"
         }
         let files = [Self.file(Self.hosts + spec("a") + spec("b"))]
         let adoption = adopt([try Self.drift("pi-1/NetworkInterface/wlan0", [("mtu", 1400, 1500)], in: files)], in: files)
