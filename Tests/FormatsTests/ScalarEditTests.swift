@@ -128,7 +128,7 @@ struct ScalarEditTests {
     }
 
     @Test func refusesOtherEncodingsAndWhatIsNoYAML() throws {
-        let wide = [0xFF, 0xFE] + Array("a: 1\n".utf8).flatMap { [$0, 0] }
+        let wide: [UInt8] = [0xFF, 0xFE] + "a: 1\n".utf8.flatMap { (byte: UInt8) -> [UInt8] in [byte, 0] }
         let place = SourcePosition(file: "f", line: 1, column: 4)
         for bytes in [wide, Array("a: [1\n".utf8), []] {
             #expect(throws: ScalarEditRefusals.self) { try editScalars([ScalarEdit(at: place, to: 2)], in: bytes, file: "f") }
