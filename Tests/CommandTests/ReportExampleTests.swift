@@ -42,7 +42,11 @@ import YAML
             let rights = try #require(value["permissions"]?.objectValue)
             #expect(value["timeout-minutes"]?.intValue != nil)
             let scripts = Self.scripts(value)
-            #expect(!scripts.isEmpty && scripts.allSatisfy { !$0.contains("${{") && $0.hasPrefix("plumb ") }, "\(scripts)")
+            #expect(
+                !scripts.isEmpty && scripts.allSatisfy { !$0.contains("${{") && ($0.hasPrefix("plumb ") || $0.hasPrefix("git -c ")) },
+                "\(scripts)"
+            )
+            #expect(scripts.allSatisfy { !$0.replacing(/"[^"]*"/, with: "").contains("$") }, "\(scripts)")
             #expect(scripts.allSatisfy { !$0.lowercased().contains("token") })
             for step in value["steps"]?.arrayValue ?? [] where step["uses"] != nil {
                 #expect(step["uses"]?.stringValue?.wholeMatch(of: /(https:\/\/[a-z.]+\/)?actions\/checkout@[0-9a-f]{40}/) != nil)
