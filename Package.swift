@@ -227,7 +227,8 @@ let package = Package(
         tests(
             "CommandTests",
             [
-                "Commands", "Controller", "Forge", "Reporting", "ResourceModel", "Values", "plumb", .product(name: "Logging", package: "swift-log"),
+                "Commands", "Controller", "Forge", "Reporting", "ResourceModel", "Values", "YAML", "plumb",
+                .product(name: "Logging", package: "swift-log"),
                 .product(name: "Subprocess", package: "swift-subprocess"),
             ]
         ),

@@ -15,7 +15,7 @@ struct CommandLineTests {
         ["validate", "--nonsense"], ["plan", "a", "b"], ["plan", "--out", "plan"], ["apply", "--max-unavailable", "0"],
         ["apply", "--max-unavailable", "101%"], ["apply", "--max-unavailable", "-3"], ["apply", "--canary", "0"], ["apply", "--max-failures", "-1"],
         ["apply", "--on-stale", "skip"], ["apply", "p.json", "--on-stale", "force"], ["apply", "p.json", "--target", "a"],
-        ["apply", "--source", "a"],
+        ["apply", "--source", "a"], ["adopt"], ["adopt", ""], ["adopt", "a", "--target", "b"], ["adopt", "a", "--revision", "b"],
     ])
     func wrongUsageIs64(arguments: [String]) async throws {
         let outcome = try await run([plumb] + arguments)

@@ -26,6 +26,7 @@ enum Source {
         /// The commit, where they come from a repository.
         var revision: String?
         var identity: SourceIdentity
+        var files: [SourceFile]
     }
 
     /// A source for messages, plans and the journal: a URL without credentials.
@@ -46,7 +47,7 @@ enum Source {
         guard GitLocation.isURL(source) else {
             let (files, problems) = readSource(source)
             let desired = try load(files, problems, contextIsGiven: contextIsGiven, terminal: terminal)
-            return Loaded(desired: desired, shown: source, identity: SourceIdentity(of: source))
+            return Loaded(desired: desired, shown: source, identity: SourceIdentity(of: source), files: files)
         }
         let location: GitLocation
         let tree: GitTree
@@ -68,7 +69,8 @@ enum Source {
             desired: try load(tree.files, tree.problems, contextIsGiven: contextIsGiven, terminal: terminal),
             shown: location.shown,
             revision: tree.commit,
-            identity: SourceIdentity(ofRemote: GitLocation.shown(location.url), path: folder)
+            identity: SourceIdentity(ofRemote: GitLocation.shown(location.url), path: folder),
+            files: tree.files
         )
     }
 
