@@ -12,7 +12,9 @@ struct ForgeAPI: Hashable, Sendable {
         let parts = repository.split(separator: "/", omittingEmptySubsequences: false)
         let isName = parts.allSatisfy { part in
             !part.isEmpty && part != "." && part != ".." && part.utf8.count <= 255
-                && part.unicodeScalars.allSatisfy { $0.isASCII && ($0.properties.isAlphabetic || $0.properties.numericType != nil || "._-".unicodeScalars.contains($0)) }
+                && part.unicodeScalars.allSatisfy {
+                    $0.isASCII && ($0.properties.isAlphabetic || $0.properties.numericType != nil || "._-".unicodeScalars.contains($0))
+                }
         }
         guard isName, service == .gitlab ? (2...21).contains(parts.count) : parts.count == 2 else {
             let example = service == .gitlab ? "group/subgroup/name" : "owner/name"

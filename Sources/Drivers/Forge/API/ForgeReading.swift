@@ -120,7 +120,10 @@ extension ForgeAPI {
         let (head, base) =
             service == .gitlab
             ? (value["source_project_id"], value["target_project_id"])
-            : (value[path: "head", "repo", "id"] ?? value[path: "head", "repo_id"], value[path: "base", "repo", "id"] ?? value[path: "base", "repo_id"])
+            : (
+                value[path: "head", "repo", "id"] ?? value[path: "head", "repo_id"],
+                value[path: "base", "repo", "id"] ?? value[path: "base", "repo_id"]
+            )
         guard let head = head?.intValue, let base = base?.intValue else { return true }
         // A fork that is gone: Gitea gives it the number 0, GitHub none.
         return head != base || head == 0 || (service == .github && value[path: "head", "repo"]?.objectValue == nil)

@@ -26,13 +26,19 @@ struct AnswerRules: Sendable {
     func verdict(on answer: ForgeAnswer, to request: ForgeRequest, at now: Date) -> Verdict {
         let said = words(of: answer)
         func failure(_ cause: ForgeFailure.Cause, _ what: String, fix: String? = nil) -> ForgeFailure {
-            ForgeFailure(cause, "\(origin) \(what) (\(answer.status) to \(request.method.rawValue) \(request.path))\(said.map { ": \($0)" } ?? "")", fix: fix)
+            ForgeFailure(
+                cause,
+                "\(origin) \(what) (\(answer.status) to \(request.method.rawValue) \(request.path))\(said.map { ": \($0)" } ?? "")",
+                fix: fix
+            )
         }
         let requested = pause(in: answer, at: now)
         switch answer.status {
         case 200..<300 where answer.body != nil: return .fine
         case 200..<300:
-            return .refused(failure(.unavailable, "answers, but not in JSON", fix: "Is this the address of a forge of the kind '\(service.rawValue)'?"))
+            return .refused(
+                failure(.unavailable, "answers, but not in JSON", fix: "Is this the address of a forge of the kind '\(service.rawValue)'?")
+            )
         case 429: return .later(requested, failure(.rateLimited, "wants fewer requests"))
         case 403 where requested != nil: return .later(requested, failure(.rateLimited, "wants fewer requests"))
         case 403 where said?.lowercased().contains("rate limit") == true:

@@ -90,22 +90,18 @@ package actor ForgeClient {
 
     /// Everything about a pull request that decides about how it is planned.
     package func pullRequest(_ number: Int) async throws(ForgeFailure) -> PullRequest {
-        let end = deadline
-        do {
-            let answer = try await send(api.pullRequest(number), until: end)
-            let project = service == .gitlab ? try await project(until: end) : nil
-            guard let body = answer.body, var (request, author) = api.pullRequest(body, number: number, project: project) else {
-                throw ForgeFailure(.unavailable, "\(service.name) says nothing usable about pull request \(number)")
-            }
-            request.authorMayWrite = try await mayWrite(author, until: end)
-            return request
-        } catch let error as SendFailure {
-            throw error.failure
-        } catch let error as ForgeFailure {
-            throw error
-        } catch {
-            throw ForgeFailure(.unavailable, "was interrupted")
+        do throws(SendFailure) { return try await pullRequest(number, until: deadline) } catch { throw error.failure }
+    }
+
+    private func pullRequest(_ number: Int, until end: ContinuousClock.Instant) async throws(SendFailure) -> PullRequest {
+        let answer = try await send(api.pullRequest(number), until: end)
+        let project = service == .gitlab ? try await project(until: end) : nil
+        guard let body = answer.body, let (found, author) = api.pullRequest(body, number: number, project: project) else {
+            throw SendFailure(ForgeFailure(.unavailable, "\(service.name) says nothing usable about pull request \(number)"))
         }
+        var request = found
+        request.authorMayWrite = try await mayWrite(author, until: end)
+        return request
     }
 
     /// The numbers of those that are to be merged into a branch.
@@ -262,7 +258,8 @@ package actor ForgeClient {
             switch (login, credentials.kind) {
             case (_, .fixed(let text)): return header(text)
             case (_, .file(let path)):
-                let text = try token?.text ?? ForgeCredentials.read(path)
+                if let text = token?.text { return header(text) }
+                let text = try ForgeCredentials.read(path)
                 token = (text, nil)
                 return header(text)
             case (.app, .app(let key)): return "Bearer \(try key.webToken(at: Int64(Date().timeIntervalSince1970)))"

@@ -77,7 +77,12 @@ final class ForgeTransport: Sendable {
     }
 
     /// - Parameter authorization: the header's value.
-    func exchange(_ request: ForgeRequest, _ service: ForgeService, authorization: String, until end: ContinuousClock.Instant) async -> Result<ForgeAnswer, Loss> {
+    func exchange(
+        _ request: ForgeRequest,
+        _ service: ForgeService,
+        authorization: String,
+        until end: ContinuousClock.Instant
+    ) async -> Result<ForgeAnswer, Loss> {
         guard let client = openClient() else { return .failure(Loss(message: "the connection was closed already", certainty: .hopeless)) }
         let deadline = min(end, .now + timeout)
         let largest = largestAnswer
@@ -117,8 +122,11 @@ final class ForgeTransport: Sendable {
                 let follows = [301, 307, 308].contains(status) || ([302, 303].contains(status) && request.method == .get)
                 if follows, let location = response.headers.first(name: "Location") {
                     guard let next = endpoint.target(ofRedirect: location, from: target) else {
-                        let message = "\(endpoint.origin) redirects to \(location.printable(limit: 200)), where Plumb does not follow: its token is not for others"
-                        return .failure(Loss(message: message, certainty: .hopeless, fix: "Give the forge's address, or the repository's name, of today."))
+                        let message =
+                            "\(endpoint.origin) redirects to \(location.printable(limit: 200)), where Plumb does not follow: its token is not for others"
+                        return .failure(
+                            Loss(message: message, certainty: .hopeless, fix: "Give the forge's address, or the repository's name, of today.")
+                        )
                     }
                     // Whatever is in it, the connection is free for the next request only once it was read.
                     _ = try await response.body.collect(upTo: 1 << 20)
@@ -191,7 +199,11 @@ final class ForgeTransport: Sendable {
         }
         switch error {
         case is NIOTooManyBytesError:
-            return Loss(message: "\(origin) answers with more than \(largest >> 20) MiB, which is more than is read", certainty: .hopeless, isTooLarge: true)
+            return Loss(
+                message: "\(origin) answers with more than \(largest >> 20) MiB, which is more than is read",
+                certainty: .hopeless,
+                isTooLarge: true
+            )
         case let error as NIOConnectionError:
             if error.dnsAError != nil, error.dnsAAAAError != nil { return unconnected("there is no host of this name") }
             return unconnected(error.connectionErrors.first.map { reason($0.error) } ?? "no address")
