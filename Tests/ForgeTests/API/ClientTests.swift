@@ -67,7 +67,7 @@ struct Pair: Sendable {
 @Suite struct ForgeReportTests {
     @Test(arguments: ForgeService.allCases)
     func keepsOneComment(_ service: ForgeService) async throws {
-        try await Pair.with(service) { pair in
+        try await Pair.with(service) { pair async throws in
             #expect(try await pair.client.publish(comment: "one \(ReportMarker.time("12:00"))", on: 3) == .created)
             let mine = try #require(pair.double.comments.first)
             #expect(mine.body.hasPrefix("\(Pair.marker)\none"))
@@ -93,7 +93,7 @@ struct Pair: Sendable {
     /// With everything known, a report is one request, and its status another.
     @Test(arguments: ForgeService.allCases)
     func takesTwoRequests(_ service: ForgeService) async throws {
-        try await Pair.with(service) { pair in
+        try await Pair.with(service) { pair async throws in
             _ = try await pair.client.publish(comment: "one", on: 3)
             _ = pair.double.takeAsked()
             _ = try await pair.client.publish(comment: "two", on: 3)
@@ -105,7 +105,7 @@ struct Pair: Sendable {
     /// Ours is on the last of many pages, among others that look like it.
     @Test(arguments: ForgeService.allCases)
     func takesOnlyItsOwn(_ service: ForgeService) async throws {
-        try await Pair.with(service) { pair in
+        try await Pair.with(service) { pair async throws in
             var comments = (1...40).map { ForgeDouble.Text(id: $0, login: "person\($0)", body: "\(Pair.marker)\nfake") }
             comments.append(ForgeDouble.Text(id: 41, login: "plumb-bot", body: "> \(Pair.marker)\nquoted"))
             comments.append(ForgeDouble.Text(id: 42, login: "plumb-bot", body: "\(ReportMarker.report(site: "office"))\nother site"))
@@ -126,7 +126,7 @@ struct Pair: Sendable {
     /// Two of us looked at the same time, once.
     @Test(arguments: ForgeService.allCases)
     func cleansUpBehindARace(_ service: ForgeService) async throws {
-        try await Pair.with(service) { pair in
+        try await Pair.with(service) { pair async throws in
             pair.double.change { world in
                 world.comments = [30, 10, 20].map { ForgeDouble.Text(id: $0, login: world.login, body: "\(Pair.marker)\n\($0)") }
             }
@@ -136,7 +136,7 @@ struct Pair: Sendable {
     }
 
     @Test func looksOnceForManyAtATime() async throws {
-        try await Pair.with(.gitea) { pair in
+        try await Pair.with(.gitea) { pair async throws in
             let client = pair.client
             try await withThrowingTaskGroup(of: Void.self) { group in
                 for number in 0..<20 { group.addTask { _ = try await client.publish(comment: "text \(number % 2)", on: 3) } }
@@ -149,7 +149,7 @@ struct Pair: Sendable {
 
     @Test(arguments: ForgeService.allCases)
     func fitsWhatItSends(_ service: ForgeService) async throws {
-        try await Pair.with(service) { pair in
+        try await Pair.with(service) { pair async throws in
             let room = pair.client.textLimit
             #expect(try await pair.client.publish(comment: String(repeating: "x", count: room), on: 3) == .created)
             let failure = await Pair.failure { () throws(ForgeFailure) in
@@ -164,7 +164,7 @@ struct Pair: Sendable {
 
     @Test(arguments: ForgeService.allCases)
     func showsAStatusOnce(_ service: ForgeService) async throws {
-        try await Pair.with(service) { pair in
+        try await Pair.with(service) { pair async throws in
             let long = ReportStatus(.failure, String(repeating: "é", count: 300), link: "https://x/\(String(repeating: "y", count: 300))")
             for (status, outcome) in [(ReportStatus(.pending, "planning"), Published.created), (long, .created), (long, .unchanged)] {
                 #expect(try await pair.client.setStatus(status, on: Sender.commit) == outcome)
@@ -179,7 +179,7 @@ struct Pair: Sendable {
 
     /// GitLab's answer where a status is what it shall be.
     @Test func takesGitLabsWord() async throws {
-        try await Pair.with(.gitlab) { pair in
+        try await Pair.with(.gitlab) { pair async throws in
             let text = #"{"message":"Cannot transition status via :run from :running (Reason(s): Status cannot transition via \"run\")"}"#
             pair.double.change { $0.faults = [.answer(400, text)] }
             #expect(try await pair.client.setStatus(ReportStatus(.pending, "planning"), on: Sender.commit) == .unchanged)
@@ -193,7 +193,7 @@ struct Pair: Sendable {
 
     @Test(arguments: ForgeService.allCases)
     func keepsOneIssue(_ service: ForgeService) async throws {
-        try await Pair.with(service) { pair in
+        try await Pair.with(service) { pair async throws in
             pair.double.change { world in
                 world.largestPage = 3
                 world.issues = (1...8).map { ForgeDouble.Text(id: $0, login: "person", title: "t", body: "\(Pair.drift)\nfake") }
@@ -237,7 +237,7 @@ struct Pair: Sendable {
 
     @Test(arguments: ForgeService.allCases)
     func readsWhatDecides(_ service: ForgeService) async throws {
-        try await Pair.with(service) { pair in
+        try await Pair.with(service) { pair async throws in
             let author = service == .gitlab ? "octo" : "octo[bot]"
             pair.double.change {
                 $0.pullRequest = Self.value(service)
@@ -322,11 +322,11 @@ struct Pair: Sendable {
 
     @Test(arguments: ForgeService.allCases)
     func listsThoseOfABase(_ service: ForgeService) async throws {
-        try await Pair.with(service) { pair in
+        try await Pair.with(service) { pair async throws in
             pair.double.change { world in
                 world.largestPage = 3
                 world.pullRequest = .array(
-                    (1...8).map { number in
+                    (1...8 as ClosedRange<Int64>).map { number in
                         let base: Value = number == 4 ? "other" : "main"
                         return service == .gitlab
                             ? ["iid": .int(number), "target_branch": base] : ["number": .int(number), "base": ["ref": base]]
@@ -366,7 +366,7 @@ struct Pair: Sendable {
     }
 
     @Test func asksForATokenOnce() async throws {
-        try await withApp { double, client in
+        try await withApp { double, client async throws in
             double.change { $0.comments = [ForgeDouble.Text(id: 9, login: "plumb-app[bot]", isBot: true, body: "\(Pair.marker)\nold")] }
             #expect(try await client.publish(comment: "new", on: 3) == .updated)
             #expect(try await client.publish(comment: "newer", on: 3) == .updated)
@@ -383,7 +383,7 @@ struct Pair: Sendable {
     }
 
     @Test func takesANewTokenBeforeTheOldOneEnds() async throws {
-        try await withApp(installation: 7, lifetime: 299) { double, client in
+        try await withApp(installation: 7, lifetime: 299) { double, client async throws in
             _ = try await client.setStatus(ReportStatus(.success, "a"), on: Sender.commit)
             _ = try await client.setStatus(ReportStatus(.success, "b"), on: Sender.commit)
             #expect(double.change { $0.tokensMade } == 2)
@@ -393,7 +393,7 @@ struct Pair: Sendable {
 
     @Test(arguments: [0, 1, 50, 51, 130])
     func marksLines(_ count: Int) async throws {
-        try await withApp { double, client in
+        try await withApp { double, client async throws in
             let annotations = (0..<count).map { ReportCheck.Annotation(path: "state/a.yaml", line: $0, message: "mistake \($0)") }
             let check = ReportCheck(title: "Specs", summary: "\(count) mistakes", isFailure: count > 0, annotations: annotations)
             #expect(try await client.publish(check, on: Sender.commit) == .created)
@@ -407,7 +407,7 @@ struct Pair: Sendable {
     /// Lost between the pages: none is shown twice, none is missing.
     @Test(arguments: [ForgeDouble.Fault.doneBut(502), .cut(done: true), .cut(done: false), .half(done: true)])
     func marksLinesOnce(_ fault: ForgeDouble.Fault) async throws {
-        try await withApp(installation: 7) { double, client in
+        try await withApp(installation: 7) { double, client async throws in
             let lost = Mutex(Set<String>())
             double.change { world in
                 world.standing = { asked in
@@ -425,7 +425,7 @@ struct Pair: Sendable {
 
     @Test func othersHaveNoChecks() async throws {
         for service in ForgeService.allCases {
-            try await Pair.with(service) { pair in
+            try await Pair.with(service) { pair async throws in
                 let check = ReportCheck(title: "Specs", summary: "s", isFailure: true, annotations: [])
                 #expect(try await pair.client.publish(check, on: Sender.commit) == .unsupported)
                 #expect(pair.double.asked.isEmpty)
@@ -435,7 +435,7 @@ struct Pair: Sendable {
 
     /// The token of GitHub Actions is one of an installation, and no user's.
     @Test func takesWhatABotWroteWhereItMayNotAsk() async throws {
-        try await Pair.with(.github) { pair in
+        try await Pair.with(.github) { pair async throws in
             pair.double.change {
                 $0.hidesUser = true
                 $0.login = "github-actions[bot]"

@@ -11,7 +11,7 @@ import Values
     ])
     func saysWhatIsRefused(_ status: Int, _ cause: ForgeFailure.Cause) async throws {
         for service in ForgeService.allCases {
-            try await Pair.with(service) { pair in
+            try await Pair.with(service) { pair async throws in
                 pair.double.change { $0.standing = { $0.method == "POST" ? .answer(status) : nil } }
                 let failure = await Pair.failure { () throws(ForgeFailure) in try await pair.client.publish(comment: "x", on: 3) }
                 #expect(failure?.cause == cause)
@@ -25,7 +25,7 @@ import Values
 
     @Test(arguments: ForgeService.allCases)
     func goesOnAfterABadMoment(_ service: ForgeService) async throws {
-        try await Pair.with(service) { pair in
+        try await Pair.with(service) { pair async throws in
             let faults: [ForgeDouble.Fault] = [
                 .answer(429, headers: ["Retry-After": "0"]), .answer(500, "<html>"), .cut(done: false), .half(done: false),
             ]
@@ -42,7 +42,7 @@ import Values
         .answer(403, headers: ["Retry-After": "0"]),
     ])
     func givesUpByName(_ fault: ForgeDouble.Fault) async throws {
-        try await Pair.with(.github) { pair in
+        try await Pair.with(.github) { pair async throws in
             pair.double.change { $0.standing = { _ in fault } }
             let failure = await Pair.failure { () throws(ForgeFailure) in
                 try await pair.client.setStatus(ReportStatus(.success, "x"), on: Sender.commit)
@@ -56,7 +56,7 @@ import Values
         ["Retry-After": "3600"], ["X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "4000000000"],
     ])
     func waitsForNobodyForAnHour(_ headers: [String: String]) async throws {
-        try await Pair.with(.github) { pair in
+        try await Pair.with(.github) { pair async throws in
             pair.double.change { $0.faults = [.answer(403, headers: headers)] }
             let status = ReportStatus(.success, "x")
             let failure = await Pair.failure { () throws(ForgeFailure) in try await pair.client.setStatus(status, on: Sender.commit) }
@@ -72,7 +72,7 @@ import Values
 
     /// The last request of the hour succeeds, and is the last.
     @Test func keepsStillWhenNothingIsLeft() async throws {
-        try await Pair.with(.gitlab) { pair in
+        try await Pair.with(.gitlab) { pair async throws in
             pair.double.change { $0.headers = ["RateLimit-Remaining": "0", "RateLimit-Reset": "4000000000"] }
             #expect(try await pair.client.setStatus(ReportStatus(.success, "x"), on: Sender.commit) == .created)
             let failure = await Pair.failure { () throws(ForgeFailure) in
@@ -85,7 +85,7 @@ import Values
 
     @Test func keepsItsPace() async throws {
         let options = Pair.options { $0.writesPerMinute = 3 }
-        try await Pair.with(.github, options) { pair in
+        try await Pair.with(.github, options) { pair async throws in
             for number in 0..<3 { #expect(try await pair.client.setStatus(ReportStatus(.success, "\(number)"), on: Sender.commit) == .created) }
             let hasty = try Pair.client(of: pair.double, Pair.options { ($0.writesPerMinute, $0.patience) = (1, .seconds(1)) })
             #expect(try await hasty.setStatus(ReportStatus(.success, "a"), on: Sender.commit) == .created)
@@ -100,7 +100,7 @@ import Values
     @Test(arguments: [ForgeDouble.Fault.stall(done: false), .stall(done: true), .trickle])
     func endsInTime(_ fault: ForgeDouble.Fault) async throws {
         let options = Pair.options { ($0.timeout, $0.patience) = (.milliseconds(200), .seconds(2)) }
-        try await Pair.with(.forgejo, options) { pair in
+        try await Pair.with(.forgejo, options) { pair async throws in
             pair.double.change { $0.standing = { _ in fault } }
             let start = ContinuousClock.now
             let failure = await Pair.failure { () throws(ForgeFailure) in try await pair.client.publish(comment: "x", on: 3) }
@@ -110,7 +110,7 @@ import Values
     }
 
     @Test func canBeInterrupted() async throws {
-        try await Pair.with(.gitea) { pair in
+        try await Pair.with(.gitea) { pair async throws in
             pair.double.change { $0.standing = { _ in .stall(done: false) } }
             let client = pair.client
             let call = Task { () throws -> Published in try await client.publish(comment: "x", on: 3) }
@@ -128,7 +128,7 @@ import Values
 
     @Test(arguments: ["<html>Sign in</html>", "{", "null", "[1,2", "7", #"{"a":1}"#])
     func takesNoOtherPageForAList(_ text: String) async throws {
-        try await Pair.with(.gitlab) { pair in
+        try await Pair.with(.gitlab) { pair async throws in
             pair.double.change { $0.standing = { $0.target.contains("/notes") ? .body(text) : nil } }
             let failure = await Pair.failure { () throws(ForgeFailure) in try await pair.client.publish(comment: "x", on: 3) }
             #expect(failure?.cause == .unavailable)
@@ -139,7 +139,7 @@ import Values
     /// A thread that somebody fills with megabytes.
     @Test(arguments: [ForgeService.github, .gitlab])
     func readsLargeThreadsInSmallPages(_ service: ForgeService) async throws {
-        try await Pair.with(service, Pair.options { $0.largestAnswer = 50_000 }) { pair in
+        try await Pair.with(service, Pair.options { $0.largestAnswer = 50_000 }) { pair async throws in
             pair.double.change { world in
                 world.comments = (1...50).map { ForgeDouble.Text(id: $0, login: "person", body: String(repeating: "x", count: 10_000)) }
                 world.comments.append(ForgeDouble.Text(id: 60, login: world.login, body: "\(Pair.marker)\nold"))
@@ -149,7 +149,7 @@ import Values
     }
 
     @Test func readsNoMoreThanItMay() async throws {
-        try await Pair.with(.gitea, Pair.options { $0.largestAnswer = 50_000 }) { pair in
+        try await Pair.with(.gitea, Pair.options { $0.largestAnswer = 50_000 }) { pair async throws in
             pair.double.change { $0.comments = [ForgeDouble.Text(id: 1, login: "person", body: String(repeating: "x", count: 60_000))] }
             let failure = await Pair.failure { () throws(ForgeFailure) in try await pair.client.publish(comment: "new", on: 3) }
             #expect(failure?.message.contains("more than is read") == true)
@@ -159,7 +159,7 @@ import Values
 
     /// It may be on one of the pages that were not read.
     @Test func createsNothingUnseen() async throws {
-        try await Pair.with(.github, Pair.options { $0.mostPages = 3 }) { pair in
+        try await Pair.with(.github, Pair.options { $0.mostPages = 3 }) { pair async throws in
             pair.double.change {
                 $0.largestPage = 2
                 $0.comments = (1...9).map { ForgeDouble.Text(id: $0, login: "person", body: "x") }
@@ -171,7 +171,7 @@ import Values
     }
 
     @Test func followsARename() async throws {
-        try await Pair.with(.github) { pair in
+        try await Pair.with(.github) { pair async throws in
             pair.double.change { $0.oldName = "old/name" }
             let client = try Pair.client(of: pair.double, repository: "old/name")
             #expect(try await client.publish(comment: "one", on: 3) == .created)
@@ -183,7 +183,7 @@ import Values
 
     @Test func takesItsTokenNowhereElse() async throws {
         let elsewhere = try await ForgeDouble(.gitea)
-        try await Pair.with(.gitea) { pair in
+        try await Pair.with(.gitea) { pair async throws in
             pair.double.change { $0.redirect = "\(elsewhere.url)/api/v1/user" }
             let failure = await Pair.failure { () throws(ForgeFailure) in try await pair.client.publish(comment: "one", on: 3) }
             #expect(failure?.cause == .invalid)

@@ -102,7 +102,7 @@ extension Operation {
                 guard let reference = value["$ref"]?.stringValue else { return value }
                 var target = description
                 for part in reference.split(separator: "/").dropFirst() {
-                    target = target[part.replacing("~1", with: "/").replacing("~0", with: "~")] ?? .null
+                    target = target[String(part).replacing("~1", with: "/").replacing("~0", with: "~")] ?? .null
                 }
                 value = target
             }
