@@ -71,7 +71,20 @@ let package = Package(
                 .product(name: "Subprocess", package: "swift-subprocess"),
             ]
         ),
-        room("Drivers", "Forge", ["SpecSources", "Values", .product(name: "Crypto", package: "swift-crypto")]),
+        room(
+            "Drivers",
+            "Forge",
+            [
+                "SpecSources", "Values",
+                .product(name: "AsyncHTTPClient", package: "async-http-client"),
+                .product(name: "Crypto", package: "swift-crypto"),
+                .product(name: "CryptoExtras", package: "swift-crypto"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "NIOSSL", package: "swift-nio-ssl"),
+            ]
+        ),
         room("Drivers", "KubernetesAPI", ["Values"]),
         room(
             "Drivers",
@@ -192,7 +205,18 @@ let package = Package(
             ],
             resources: [.copy("git-server")]
         ),
-        tests("ForgeTests", ["Forge", "Values", .product(name: "Crypto", package: "swift-crypto")]),
+        tests(
+            "ForgeTests",
+            [
+                "Forge", "Values",
+                .product(name: "Crypto", package: "swift-crypto"),
+                .product(name: "CryptoExtras", package: "swift-crypto"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "NIOSSL", package: "swift-nio-ssl"),
+            ]
+        ),
         tests(
             "ControllerTests",
             [

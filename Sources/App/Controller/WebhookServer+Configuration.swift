@@ -15,7 +15,8 @@ extension WebhookServer {
         following source: Configuration.Source,
         metrics: Metrics,
         logger: Logger,
-        onPush: @escaping @Sendable (PushNotice) -> Void
+        onPush: @escaping @Sendable (PushNotice) -> Void,
+        onPullRequest: @escaping @Sendable (PullRequestNotice) -> Void = { _ in }
     ) throws(ListeningFailure) {
         var secrets: [ForgeKind: [WebhookSecret]] = [:]
         for provider in webhooks.providers {
@@ -35,7 +36,8 @@ extension WebhookServer {
             repository: FollowedRepository(url: source.url, name: webhooks.repository),
             metrics: metrics,
             logger: logger,
-            onPush: onPush
+            onPush: onPush,
+            onPullRequest: onPullRequest
         )
     }
 

@@ -32,12 +32,13 @@ package struct WebhookServer: Sendable {
     private let limits: Limits
     private let metrics: Metrics
     private let onPush: @Sendable (PushNotice) -> Void
+    private let onPullRequest: @Sendable (PullRequestNotice) -> Void
     private let memory: Memory
     private let log: RefusalLog
 
     /// - Parameters:
     ///   - tls: nil: plain HTTP, for loopback or behind a proxy that ends TLS.
-    ///   - onPush: must not block: the sender waits.
+    ///   - onPush: must not block: the sender waits. So must `onPullRequest` not.
     package init(
         address: Configuration.Address,
         tls: TLSConfiguration? = nil,
@@ -46,7 +47,8 @@ package struct WebhookServer: Sendable {
         limits: Limits = Limits(),
         metrics: Metrics,
         logger: Logger,
-        onPush: @escaping @Sendable (PushNotice) -> Void
+        onPush: @escaping @Sendable (PushNotice) -> Void,
+        onPullRequest: @escaping @Sendable (PullRequestNotice) -> Void = { _ in }
     ) {
         listener = HTTPListener(address: address, tls: tls, connections: limits.connections, deadline: limits.deadline)
         self.verifier = verifier
@@ -54,6 +56,7 @@ package struct WebhookServer: Sendable {
         self.limits = limits
         self.metrics = metrics
         self.onPush = onPush
+        self.onPullRequest = onPullRequest
         memory = Memory(limit: limits.largeBodies)
         log = RefusalLog(logger)
     }
@@ -126,22 +129,31 @@ package struct WebhookServer: Sendable {
     }
 
     private func accepted(_ delivery: WebhookDelivery, _ provider: String) -> Answer {
-        guard case .pushes(let notices) = delivery.event else {
-            return Answer(response: .text(.accepted, "ignored\n"), provider: provider, outcome: "ignored")
+        let isRepeated: Bool
+        switch delivery.event {
+        case .ignored: return Answer(response: .text(.accepted, "ignored\n"), provider: provider, outcome: "ignored")
+        case .pushes(let notices):
+            guard notices.allSatisfy(repository.isMeant(by:)) else { return elsewhere(notices.first?.repositories ?? [], provider) }
+            let news = memory.recent.withLock { $0.news(in: delivery, at: memory.start.duration(to: .now)) }
+            for notice in news { onPush(notice) }
+            isRepeated = news.isEmpty && !notices.isEmpty
+        case .pullRequest(let notice):
+            guard repository.isMeant(by: notice) else { return elsewhere(notice.repositories, provider) }
+            let news = memory.recent.withLock { $0.pullRequest(in: delivery, at: memory.start.duration(to: .now)) }
+            if let news { onPullRequest(news) }
+            isRepeated = news == nil
         }
-        guard notices.allSatisfy(repository.isMeant(by:)) else {
-            let names = (notices.first?.repositories ?? []).prefix(2).map { Escaping.shortened($0, limit: 120) }.joined(separator: ", ")
-            log.note("a webhook is about \(names), which is not the source; if it is, say so in 'webhooks.repository'")
-            return Answer(response: .text(.forbidden, "this repository is not followed here\n"), provider: provider, outcome: "other_repository")
-        }
-        let news = memory.recent.withLock { $0.news(in: delivery, at: memory.start.duration(to: .now)) }
-        for notice in news { onPush(notice) }
-        let isRepeated = news.isEmpty && !notices.isEmpty
         return Answer(
             response: .text(.accepted, isRepeated ? "known already\n" : "accepted\n"),
             provider: provider,
             outcome: isRepeated ? "repeated" : "accepted"
         )
+    }
+
+    private func elsewhere(_ repositories: [String], _ provider: String) -> Answer {
+        let names = repositories.prefix(2).map { Escaping.shortened($0, limit: 120) }.joined(separator: ", ")
+        log.note("a webhook is about \(names), which is not the source; if it is, say so in 'webhooks.repository'")
+        return Answer(response: .text(.forbidden, "this repository is not followed here\n"), provider: provider, outcome: "other_repository")
     }
 
     /// - Parameter request: where its body was not read.

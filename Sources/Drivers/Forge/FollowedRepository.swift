@@ -18,9 +18,14 @@ package struct FollowedRepository: Hashable, Sendable {
     }
 
     /// Whether a webhook is about it. One that names no repository is: our secret vouches for it.
-    package func isMeant(by notice: PushNotice) -> Bool {
-        if notice.repositories.isEmpty { return true }
-        let names = notice.repositories.map { (place: SourceIdentity.place(ofRemote: $0)?.lowercased(), text: Self.normalized($0)) }
+    package func isMeant(by notice: PushNotice) -> Bool { isMeant(by: notice.repositories) }
+
+    /// Whether a webhook about a pull request is about one that is to be merged into it.
+    package func isMeant(by notice: PullRequestNotice) -> Bool { isMeant(by: notice.repositories) }
+
+    private func isMeant(by repositories: [String]) -> Bool {
+        if repositories.isEmpty { return true }
+        let names = repositories.map { (place: SourceIdentity.place(ofRemote: $0)?.lowercased(), text: Self.normalized($0)) }
         if let name { return names.contains { $0.text == name || $0.text.hasSuffix("/\(name)") } }
         guard let place else { return false }
         if names.contains(where: { $0.place == place }) { return true }

@@ -26,20 +26,29 @@ package struct RecentDeliveries: Sendable {
 
     /// Those notices of a delivery that say something new.
     package mutating func news(in delivery: WebhookDelivery, at now: Duration) -> [PushNotice] {
-        guard case .pushes(let notices) = delivery.event else { return [] }
-        if let id = delivery.id {
-            let turn = turned ?? now
-            if now - turn >= window || seen[0].count >= limit / 2 {
-                seen = [[], now - turn >= window + window ? [] : seen[0]]
-                turned = now
-            } else {
-                turned = turn
-            }
-            let name = "\(delivery.forge.rawValue) \(id)"
-            if seen[0].contains(name) || seen[1].contains(name) { return [] }
-            seen[0].insert(name)
-        }
+        guard case .pushes(let notices) = delivery.event, !wasHeard(delivery, at: now) else { return [] }
         return notices.filter { isNews($0, at: now) }
+    }
+
+    /// What a delivery says about a pull request; nil where it was heard already. A second hook is heard as well: to look twice does no harm.
+    package mutating func pullRequest(in delivery: WebhookDelivery, at now: Duration) -> PullRequestNotice? {
+        guard case .pullRequest(let notice) = delivery.event, !wasHeard(delivery, at: now) else { return nil }
+        return notice
+    }
+
+    private mutating func wasHeard(_ delivery: WebhookDelivery, at now: Duration) -> Bool {
+        guard let id = delivery.id else { return false }
+        let turn = turned ?? now
+        if now - turn >= window || seen[0].count >= limit / 2 {
+            seen = [[], now - turn >= window + window ? [] : seen[0]]
+            turned = now
+        } else {
+            turned = turn
+        }
+        let name = "\(delivery.forge.rawValue) \(id)"
+        if seen[0].contains(name) || seen[1].contains(name) { return true }
+        seen[0].insert(name)
+        return false
     }
 
     private mutating func isNews(_ notice: PushNotice, at now: Duration) -> Bool {

@@ -10,13 +10,21 @@ extension WebhookClaim {
         func result(_ event: WebhookDelivery.Event) -> Result<WebhookDelivery, WebhookRefusal> {
             .success(WebhookDelivery(forge: forge, id: delivery, event: event))
         }
+        var isAboutPullRequest = false
         switch (forge, event?.lowercased()) {
         case (.generic, _), (.github, "push"), (.gitea, "push"), (.forgejo, "push"): break
+        case (.github, "pull_request"), (.gitea, "pull_request"), (.forgejo, "pull_request"), (.gitlab, "merge request hook"):
+            isAboutPullRequest = true
         case (.gitlab, "push hook"), (.gitlab, "tag push hook"), (.gitlab, "system hook"): break
         case (.bitbucket, "repo:push"), (.bitbucket, "repo:refs_changed"): break
         default: return result(.ignored(event ?? "none"))
         }
         guard let payload = payload(in: body), payload.objectValue != nil else { return .failure(.unreadable("its body is no JSON object")) }
+        if forge == .gitlab, payload["object_kind"]?.stringValue == "merge_request" { isAboutPullRequest = true }
+        if isAboutPullRequest {
+            let notice = forge == .gitlab ? mergeRequest(in: payload) : pullRequest(in: payload)
+            return result(notice.map { .pullRequest($0) } ?? .ignored(event ?? "none"))
+        }
         if forge == .gitlab, let name = (payload["event_name"] ?? payload["object_kind"])?.stringValue, name != "push", name != "tag_push" {
             return result(.ignored(name))
         }
@@ -25,6 +33,56 @@ extension WebhookClaim {
         let notices = pushes.count > Self.mostChanges ? [(ref: nil, commit: nil)] : pushes
         return result(
             .pushes(notices.map { PushNotice(provider: forge.rawValue, repositories: repositories, ref: $0.ref, commit: $0.commit) })
+        )
+    }
+
+    /// nil: nothing has changed that a plan depends on.
+    private func pullRequest(in payload: Value) -> PullRequestNotice? {
+        let action: PullRequestNotice.Action
+        switch payload["action"]?.stringValue {
+        case "opened": action = .opened
+        // GitHub's, and that of Gitea and Forgejo.
+        case "synchronize", "synchronized": action = .updated
+        case "reopened": action = .reopened
+        case "closed": action = .closed
+        case "edited" where payload[path: "changes", "base"] != nil || payload[path: "changes", "ref"] != nil: action = .baseChanged
+        default: return nil
+        }
+        let request = payload["pull_request"]
+        return notice(
+            action,
+            number: payload["number"] ?? request?["number"],
+            head: request?[path: "head", "sha"],
+            base: request?[path: "base", "ref"],
+            in: payload
+        )
+    }
+
+    private func mergeRequest(in payload: Value) -> PullRequestNotice? {
+        let request = payload["object_attributes"]
+        let action: PullRequestNotice.Action
+        switch request?["action"]?.stringValue {
+        case "open": action = .opened
+        case "reopen": action = .reopened
+        case "close", "merge": action = .closed
+        // Only new commits have an old one.
+        case "update" where request?["oldrev"]?.stringValue != nil: action = .updated
+        case "update" where payload[path: "changes", "target_branch"] != nil: action = .baseChanged
+        default: return nil
+        }
+        return notice(action, number: request?["iid"], head: request?[path: "last_commit", "id"], base: request?["target_branch"], in: payload)
+    }
+
+    private func notice(_ action: PullRequestNotice.Action, number: Value?, head: Value?, base: Value?, in payload: Value) -> PullRequestNotice? {
+        guard let number = number?.intValue, (1...Int64(Int32.max)).contains(number) else { return nil }
+        let branch = base?.stringValue.flatMap { $0.isEmpty || $0.utf8.count > 1024 ? nil : $0 }
+        return PullRequestNotice(
+            provider: forge.rawValue,
+            repositories: Self.repositories(in: payload),
+            number: Int(number),
+            action: action,
+            headCommit: Self.commit(head),
+            baseRef: branch
         )
     }
 

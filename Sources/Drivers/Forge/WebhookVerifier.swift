@@ -46,6 +46,7 @@ package enum WebhookRefusal: Error, Hashable, Sendable {
 package struct WebhookDelivery: Hashable, Sendable {
     package enum Event: Hashable, Sendable {
         case pushes([PushNotice])
+        case pullRequest(PullRequestNotice)
         /// A ping, or what nobody asked for.
         case ignored(String)
     }
