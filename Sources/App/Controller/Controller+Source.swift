@@ -233,7 +233,8 @@ extension TargetState {
         let handlers = Set(
             declared.filter { new in
                 guard let old = before[new.address] else { return true }
-                return (old.fields, old.handler) != (new.fields, new.handler) || old.instructions != new.instructions || old.dependsOn != new.dependsOn
+                if (old.fields, old.handler) != (new.fields, new.handler) { return true }
+                return old.instructions != new.instructions || old.dependsOn != new.dependsOn
             }.map(\.handler)
         )
         let addresses = handlers.map { ResourceAddress(target: target.name, resource: "\($0)/*") }
