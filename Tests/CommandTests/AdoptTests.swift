@@ -58,6 +58,28 @@ extension LabTests {
             }
         }
 
+        @Test func whatPersistsFollowsWithTheNextApply() async throws {
+            let lab = try Lab()
+            try await lab.withHost("adopt-7") {
+                try await lab.pretendSystemd("adopt-7")
+                let spec = Lab.wlan0("mtu: 1300, persist: true")
+                try await lab.withSpecs(["hosts.yaml": Lab.hosts(["adopt-7"]), "wifi.yaml": spec]) { source in
+                    let apply = try await lab.plumb(["apply", source, "--yes"])
+                    #expect(apply.status == 0, "\(apply.output) \(apply.errorOutput)")
+                    try await lab.lab("exec", "adopt-7", "/usr/sbin/ip", "link", "set", "wlan0", "mtu", "1400")
+                    let adopted = try await lab.plumb(["adopt", "adopt-7", source])
+                    #expect(adopted.status == 0, "\(adopted.output) \(adopted.errorOutput)")
+                    #expect(try text("\(source)/wifi.yaml") == spec.replacing("1300", with: "1400"))
+                    #expect(adopted.errorOutput.contains("note: adopt-7/NetworkInterface/wlan0/persist differs in "), "\(adopted.errorOutput)")
+                    #expect(adopted.errorOutput.contains("; the next apply ends that\n"), "\(adopted.errorOutput)")
+                    let again = try await lab.plumb(["apply", source, "--yes"])
+                    #expect(again.status == 0, "\(again.output) \(again.errorOutput)")
+                    let plan = try await lab.plumb(["plan", source, "--detailed-exitcode"])
+                    #expect(plan.status == 0, "\(plan.output) \(plan.errorOutput)")
+                }
+            }
+        }
+
         @Test func oneValueForTwoHostsIsChangedOnlyWhereItFitsBoth() async throws {
             let lab = try Lab()
             try await lab.withHost("adopt-2") {
