@@ -233,8 +233,10 @@ extension TargetState {
         let handlers = Set(
             declared.filter { new in
                 guard let old = before[new.address] else { return true }
-                if (old.fields, old.handler) != (new.fields, new.handler) { return true }
-                return old.instructions != new.instructions || old.dependsOn != new.dependsOn
+                var same = old
+                // Where it stands in the files says nothing.
+                same.origins = new.origins
+                return same != new
             }.map(\.handler)
         )
         let addresses = handlers.map { ResourceAddress(target: target.name, resource: "\($0)/*") }
