@@ -19,7 +19,7 @@ struct ControllerFaults: Sendable {
         var start = Trial()
         try place.checkSettles(&start, "start")
         tally.add(Self.group, "start", start)
-        if wants("killed") { try killed(place) }
+        if wants("killed at random") { try killed(place) }
         let before = place.memory()
         for (name, short, full, strike) in faults where wants(name) {
             for number in 0..<(isFull ? full : short) {

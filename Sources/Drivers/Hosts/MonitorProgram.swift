@@ -64,6 +64,9 @@ struct MonitorProgram: Sendable {
             plumb_source=$1 plumb_net=$3 plumb_bit=$4
             plumb_before=" $(plumb_listeners "$3" "$4") "
             shift 4
+            # sudo forgets a hang-up that comes before it has started its command: the end of this shell is one that comes later.
+            plumb_gone=
+            trap plumb_gone=1 HUP
             {
                 "$@"
                 plumb_say ended "$plumb_source" "$?"
@@ -80,6 +83,8 @@ struct MonitorProgram: Sendable {
                     plumb_tries=$((plumb_tries + 50))
                 fi
             done
+            trap - HUP
+            [ -z "$plumb_gone" ] || exit 1
         }
         CALLS
         if timeout --foreground 1 true 2>/dev/null; then
