@@ -333,7 +333,9 @@ package actor ForgeClient {
                 found = .account(user.login)
             } catch {
                 // An installation's token, as GitHub Actions has it, belongs to no user.
-                guard service == .github, error.failure.cause == .forbidden else { throw error }
+                // GitHub says so; any other refusal may pass, and would make us blind to what we wrote ourselves.
+                let isInstallation = error.failure.message.contains("not accessible by integration")
+                guard service == .github, error.failure.cause == .forbidden, isInstallation else { throw error }
                 found = .anyBot
             }
         }
