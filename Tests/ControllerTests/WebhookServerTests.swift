@@ -12,8 +12,11 @@ private let secret = "correct horse battery staple"
 
 private final class Heard: Sendable {
     private let state = Mutex<[PushNotice]>([])
+    private let pullRequests = Mutex<[PullRequestNotice]>([])
     var notices: [PushNotice] { state.withLock { $0 } }
+    var requests: [PullRequestNotice] { pullRequests.withLock { $0 } }
     func add(_ notice: PushNotice) { state.withLock { $0.append(notice) } }
+    func add(_ notice: PullRequestNotice) { pullRequests.withLock { $0.append(notice) } }
 }
 
 private func commit(_ number: Int) -> String { String(format: "%040x", number + 1) }
@@ -61,9 +64,33 @@ private func head(
             limits: limits,
             metrics: metrics,
             logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() },
-            onPush: { heard.add($0) }
+            onPush: { heard.add($0) },
+            onPullRequest: { heard.add($0) }
         )
         try await beside(server.run(onListening:)) { try await test($0, heard) }
+    }
+
+    @Test func hearsOfPullRequests() async throws {
+        func body(_ action: String, _ repository: String = "owner/specs") -> String {
+            let request = #"{"head":{"sha":"\#(commit(1))"},"base":{"ref":"main"}}"#
+            return #"{"action":"\#(action)","number":3,"pull_request":\#(request),"repository":{"full_name":"\#(repository)"}}"#
+        }
+        try await withServer { port, heard in
+            var wire = try await Wire.open(port: port)
+            let cases: [(String, String, String, Int, String)] = [
+                (body("opened"), "1", secret, 202, "accepted\n"), (body("opened"), "1", secret, 202, "known already\n"),
+                (body("synchronize"), "2", secret, 202, "accepted\n"), (body("labeled"), "3", secret, 202, "ignored\n"),
+                (body("opened", "fork/specs"), "4", secret, 403, "this repository is not followed here\n"),
+                (body("opened"), "5", "another", 401, "not authenticated\n"),
+            ]
+            for (body, id, secret, status, text) in cases {
+                try await wire.send(head(body, event: "pull_request", secret: secret, id: id) + body)
+                let answer = try await wire.answer()
+                #expect(answer.status == status && answer.body == text, "\(id): \(answer)")
+            }
+            #expect(heard.requests.map(\.action) == [.opened, .updated])
+            #expect(heard.notices.isEmpty)
+        }
     }
 
     @Test func answersEachRequestAndSaysWhat() async throws {

@@ -87,7 +87,7 @@ import Values
         let options = Pair.options { $0.writesPerMinute = 3 }
         try await Pair.with(.github, options) { pair async throws in
             for number in 0..<3 { #expect(try await pair.client.setStatus(ReportStatus(.success, "\(number)"), on: Sender.commit) == .created) }
-            let hasty = try Pair.client(of: pair.double, Pair.options { ($0.writesPerMinute, $0.patience) = (1, .seconds(1)) })
+            let hasty = try Pair.client(of: pair.double, Pair.options { ($0.writesPerMinute, $0.patience) = (1, .seconds(30)) })
             #expect(try await hasty.setStatus(ReportStatus(.success, "a"), on: Sender.commit) == .created)
             let failure = await Pair.failure { () throws(ForgeFailure) in
                 try await hasty.setStatus(ReportStatus(.success, "b"), on: Sender.commit)
@@ -283,7 +283,7 @@ import Values
     func thereIsNeverASecondOne(_ service: ForgeService, _ seed: UInt64) async throws {
         var dice = Dice(seed &* 7919)
         let double = try await ForgeDouble(service)
-        let options = Pair.options { ($0.timeout, $0.attempts) = (.milliseconds(300), 3) }
+        let options = Pair.options { ($0.timeout, $0.attempts) = (.seconds(3), 3) }
         let others = (1...5).map { ForgeDouble.Text(id: $0, login: "person", title: "t", body: "\(Pair.marker)\n\($0)") }
         double.change { ($0.comments, $0.issues, $0.largestPage) = (others, others, 2) }
         var client = try Pair.client(of: double, options)

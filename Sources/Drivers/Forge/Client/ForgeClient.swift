@@ -95,7 +95,9 @@ package actor ForgeClient {
 
     private func pullRequest(_ number: Int, until end: ContinuousClock.Instant) async throws(SendFailure) -> PullRequest {
         let answer = try await send(api.pullRequest(number), until: end)
-        let project = service == .gitlab ? try await project(until: end) : nil
+        // Not in one expression: there, `nil` would be the JSON null, and every repository public.
+        var project: Value?
+        if service == .gitlab { project = try await self.project(until: end) }
         guard let body = answer.body, let (found, author) = api.pullRequest(body, number: number, project: project) else {
             throw SendFailure(ForgeFailure(.unavailable, "\(service.name) says nothing usable about pull request \(number)"))
         }
@@ -331,7 +333,9 @@ package actor ForgeClient {
                 found = .account(user.login)
             } catch {
                 // An installation's token, as GitHub Actions has it, belongs to no user.
-                guard service == .github, error.failure.cause == .forbidden else { throw error }
+                // GitHub says so; any other refusal may pass, and would make us blind to what we wrote ourselves.
+                let isInstallation = error.failure.message.contains("not accessible by integration")
+                guard service == .github, error.failure.cause == .forbidden, isInstallation else { throw error }
                 found = .anyBot
             }
         }
