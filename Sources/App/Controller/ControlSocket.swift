@@ -82,16 +82,19 @@ package struct ControlSocket: Sendable {
             throw ListeningFailure(message: "can't listen on \(path): \(words(of: error.errnoCode))", fix: "Set 'socket.path' to a folder of ours.")
         }
         defer { place.remove() }
-        let open = OpenConnections()
-        try await server.executeThenClose { inbound in
-            onListening()
-            try await withThrowingDiscardingTaskGroup { tasks in
-                for try await connection in inbound {
-                    let isMuch = open.opened() > limits.connections
-                    tasks.addTask {
-                        defer { open.closed() }
-                        // What goes wrong on a connection is the peer's: it is gone.
-                        try? await serve(connection, isMuch: isMuch)
+        try await withOrderlyEnd { listens in
+            let open = OpenConnections()
+            try await server.executeThenClose { inbound in
+                listens(server.channel)
+                onListening()
+                try await withThrowingDiscardingTaskGroup { tasks in
+                    for try await connection in inbound {
+                        let isMuch = open.opened() > limits.connections
+                        tasks.addTask {
+                            defer { open.closed() }
+                            // What goes wrong on a connection is the peer's: it is gone.
+                            try? await serve(connection, isMuch: isMuch)
+                        }
                     }
                 }
             }

@@ -62,26 +62,38 @@ struct HTTPListener: Sendable {
     private func serve(_ child: some ServerChildChannel, onListening: @escaping @Sendable (Int) -> Void) async throws {
         // What a peer does wrong is no news for our log; what counts is counted by who answers.
         let silent = Logger(label: "plumb.http") { _ in SwiftLogNoOpLogHandler() }
-        let server = Server(
-            childChannelSetup: child,
-            configuration: ServerConfiguration(
-                address: .hostname(address.host, port: address.port),
-                serverName: nil,
-                backlog: 1024,
-                availableConnectionsDelegate: MaximumAvailableConnections(connections, logger: silent)
-            ),
-            onServerRunning: { channel in onListening(channel.localAddress?.port ?? 0) },
-            eventLoopGroup: MultiThreadedEventLoopGroup.singleton,
-            logger: silent
-        )
         do {
-            try await server.run()
+            try await withOrderlyEnd { listens in try await serve(child, silent, onListening: onListening, listens: listens) }
         } catch let error as IOError {
             throw ListeningFailure(
                 message: "can't listen on \(address): \(error.errnoCode == EADDRINUSE ? "the address is taken" : "\(error)")",
                 fix: "Another plumb may run here; 'ss -ltnp' shows who has it."
             )
         }
+    }
+
+    private func serve(
+        _ child: some ServerChildChannel,
+        _ logger: Logger,
+        onListening: @escaping @Sendable (Int) -> Void,
+        listens: @escaping @Sendable (any Channel) -> Void
+    ) async throws {
+        let server = Server(
+            childChannelSetup: child,
+            configuration: ServerConfiguration(
+                address: .hostname(address.host, port: address.port),
+                serverName: nil,
+                backlog: 1024,
+                availableConnectionsDelegate: MaximumAvailableConnections(connections, logger: logger)
+            ),
+            onServerRunning: { channel in
+                listens(channel)
+                onListening(channel.localAddress?.port ?? 0)
+            },
+            eventLoopGroup: MultiThreadedEventLoopGroup.singleton,
+            logger: logger
+        )
+        try await server.run()
     }
 }
 
