@@ -2,6 +2,7 @@ import ArgumentParser
 import ClusterKinds
 import Foundation
 import Git
+import Kubernetes
 import KubernetesAPI
 import Observing
 import Planning
@@ -28,8 +29,8 @@ struct ReportRun {
         self.audience = audience
         self.terminal = terminal
         do throws(GitFailure) {
-            let url = try repository.map { GitLocation.isURL($0) ? $0 : try Self.url(around: $0) } ?? Self.url(around: ".")
-            location = try GitLocation(source: url, path: options.git.path)
+            let place = repository ?? "."
+            location = try GitLocation(source: GitLocation.isURL(place) ? place : Self.url(around: place), path: options.git.path)
             site = try location.folder
         } catch {
             throw terminal.failed(error)

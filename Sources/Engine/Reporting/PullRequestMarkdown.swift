@@ -30,7 +30,7 @@ extension PullRequestReport {
             \(Self.marker(site: site))
             ### Plumb: \(headline)
 
-            \(ForeignText.code(head.name, limit: 100))\(head.shortCommit) into \(ForeignText.code(base.name, limit: 100))\(base.shortCommit)
+            \(ForeignText.code(head.name, limit: 80))\(head.shortCommit) into \(ForeignText.code(base.name, limit: 80))\(base.shortCommit)
 
 
             """

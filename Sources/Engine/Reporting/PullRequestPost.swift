@@ -1,4 +1,5 @@
 package import ResourceModel
+import YAML
 
 /// A mistake in the specs as forges attach it to a line.
 package struct Annotation: Sendable, Hashable {

@@ -1,7 +1,6 @@
 package import Planning
 package import ResourceModel
-package import Values
-import YAML
+import Values
 
 /// What a pull request does to the live world, and what has drifted already: before any of it is text.
 ///
