@@ -329,7 +329,9 @@ private struct Scene {
         func some() -> [String: Int] {
             var settings: [String: Int] = [:]
             for host in Self.hosts where Int.random(in: 0..<4, using: &random) > 0 {
-                for name in Self.names where Bool.random(using: &random) { settings["\(host)/Setting/\(name)"] = Int.random(in: 0...3, using: &random) }
+                for name in Self.names where Bool.random(using: &random) {
+                    settings["\(host)/Setting/\(name)"] = Int.random(in: 0...3, using: &random)
+                }
             }
             return settings
         }

@@ -43,7 +43,10 @@ struct PullRequestReportTests {
         let changes = try #require(text.ranges(of: "#### This pull request changes").first).upperBound
         let first = try #require(text[changes...].ranges(of: "<summary>").first).upperBound
         #expect(text[first...].hasPrefix("<code>pi-3</code>: 2 changes, <b>1 disconnecting</b>"))
-        #expect(text[first...].ranges(of: "- **disconnecting** update").first.map { $0.lowerBound < text[first...].ranges(of: "- delete")[0].lowerBound } == true)
+        #expect(
+            text[first...].ranges(of: "- **disconnecting** update").first.map { $0.lowerBound < text[first...].ranges(of: "- delete")[0].lowerBound }
+                == true
+        )
     }
 
     @Test func changesAndDriftStandUnderTheirOwnHeadings() throws {
@@ -107,9 +110,12 @@ struct PullRequestReportTests {
 
     static let hostile = [
         "<script>alert(1)</script>", "</code></summary></details><img src=x onerror=alert(1)>", "@everyone @org/team", "#1 !1 GH-1 org/repo#1",
-        "[a](javascript:alert(1))", "![a](https://evil.example/x.png)", "https://evil.example www.evil.example", "``` \n# h\n```", "`", "``", "a`b``c",
-        "\\`", "`\\", "| a | b |", "\\| x", "~~~", "&lt;b&gt; &#64;x", ":tada: $x$ $`y`$", "/close\n/approve", "\n/close", "-->", "<!-- plumb:report state -->",
-        "\u{1B}[2J\u{1B}]0;title\u{7}", "\u{202E}txt.exe\u{202C}", "\u{2066}a\u{2069}\u{200B}\u{FEFF}", "\u{2028}\u{2029}\u{85}", "\r\n\r\n- item", "\u{0}",
+        "[a](javascript:alert(1))", "![a](https://evil.example/x.png)", "https://evil.example www.evil.example", "``` \n# h\n```", "`", "``",
+        "a`b``c",
+        "\\`", "`\\", "| a | b |", "\\| x", "~~~", "&lt;b&gt; &#64;x", ":tada: $x$ $`y`$", "/close\n/approve", "\n/close", "-->",
+        "<!-- plumb:report state -->",
+        "\u{1B}[2J\u{1B}]0;title\u{7}", "\u{202E}txt.exe\u{202C}", "\u{2066}a\u{2069}\u{200B}\u{FEFF}", "\u{2028}\u{2029}\u{85}", "\r\n\r\n- item",
+        "\u{0}",
         String(repeating: "\u{300}", count: 5000) + "a", "👩‍👩‍👧‍👦", " ", "", String(repeating: "x", count: 100_000), String(repeating: "`", count: 300),
         "*a* _b_ **c** <b>d</b> <details>", "<sub>Observed 2026", "    code", "> quote", "1. one", "---", "=", "\t",
     ]
@@ -134,7 +140,8 @@ struct PullRequestReportTests {
         var bare: [String] = []
         for line in text.split(separator: "\n", omittingEmptySubsequences: false) {
             let starts = [
-                "<!-- plumb:report", "### Plumb: ", "#### ", "`", "- ", "  - ", "  `", "<details", "</details>", "Nothing", "Plan `", "As text", "Not part", "None of",
+                "<!-- plumb:report", "### Plumb: ", "#### ", "`", "- ", "  - ", "  `", "<details", "</details>", "Nothing", "Plan `", "As text",
+                "Not part", "None of",
                 "Those", "The author", "What is live", "The base", "<sub>Observed ", "**Left out",
             ]
             #expect(line.isEmpty || starts.contains { line.hasPrefix($0) }, "\(line.prefix(80))")

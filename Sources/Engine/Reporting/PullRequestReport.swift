@@ -45,6 +45,22 @@ package struct PullRequestReport: Sendable {
         package var risk: Risk
         /// Why, or what is to be known of it; may be empty.
         package var reason: String
+
+        package init(
+            address: ResourceAddress,
+            kind: String,
+            operation: Action.Operation,
+            fields: [FieldDifference],
+            risk: Risk = .none,
+            reason: String = ""
+        ) {
+            self.address = address
+            self.kind = kind
+            self.operation = operation
+            self.fields = fields
+            self.risk = risk
+            self.reason = reason
+        }
     }
 
     /// What would be done today and no longer after the merge.
@@ -52,6 +68,11 @@ package struct PullRequestReport: Sendable {
         package var change: Change
         /// In a few words.
         package var why: String
+
+        package init(change: Change, why: String) {
+            self.change = change
+            self.why = why
+        }
     }
 
     package enum Since: String, Sendable, Hashable, CaseIterable {
@@ -66,6 +87,11 @@ package struct PullRequestReport: Sendable {
     package struct ReportedProblem: Sendable, Hashable {
         package var problem: Problem
         package var since: Since
+
+        package init(problem: Problem, since: Since) {
+            self.problem = problem
+            self.since = since
+        }
     }
 
     package var source: String
@@ -141,12 +167,14 @@ package struct PullRequestReport: Sendable {
 
 extension PullRequestReport.Change {
     fileprivate init(_ action: Action, _ fields: [FieldDifference], for audience: PullRequestReport.Audience, remark: String = "") {
-        address = action.address
-        kind = action.kind
-        operation = action.operation
-        self.fields = audience.hidesValues ? fields.map { FieldDifference(path: $0.path, observed: .string("(hidden)"), desired: $0.desired) } : fields
-        risk = action.risk
-        reason = [remark, audience.hidesWords ? "" : action.reason].filter { !$0.isEmpty }.joined(separator: "; ")
+        self.init(
+            address: action.address,
+            kind: action.kind,
+            operation: action.operation,
+            fields: audience.hidesValues ? fields.map { FieldDifference(path: $0.path, observed: "(hidden)", desired: $0.desired) } : fields,
+            risk: action.risk,
+            reason: [remark, audience.hidesWords ? "" : action.reason].filter { !$0.isEmpty }.joined(separator: "; ")
+        )
     }
 }
 
@@ -162,8 +190,7 @@ extension PlanDifference.Ended {
 
 extension PullRequestReport.ReportedProblem {
     fileprivate init(_ problem: Problem, _ since: PullRequestReport.Since, for audience: PullRequestReport.Audience) {
-        self.problem = problem
-        self.since = since
+        self.init(problem: problem, since: since)
         if audience.hidesWords { self.problem.message = problem.status.plainWords }
     }
 }
