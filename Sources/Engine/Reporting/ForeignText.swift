@@ -35,7 +35,8 @@ enum ForeignText {
     /// One line in which nothing acts, cut to a length in scalars: a single character can be made of a million of them.
     private static func inert(_ text: String, limit: Int) -> String {
         var result = ""
-        var marks = 0
+        // One without a letter would sit on the fence.
+        var marks = 3
         for (index, scalar) in text.unicodeScalars.enumerated() {
             guard index < limit else {
                 result += "… (cut)"
