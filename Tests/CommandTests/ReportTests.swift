@@ -106,11 +106,11 @@ struct ReportTests {
                     [plumb, "report", repository.url, "--path", "state", "--base", "main", "--head", "feature", "--output", "json"] + arguments
                 )
                 #expect(
-                    outcome.status == 1 && outcome.errorOutput.contains("state/specs.yaml:7:7: error: unknown kind 'Hots'"),
+                    outcome.status == 1 && outcome.errorOutput.contains("state/specs.yaml:8:7: error: unknown kind 'Hots'"),
                     "\(outcome.errorOutput)"
                 )
                 let mistake = try outcome.document["mistakes"]?.arrayValue?.first
-                #expect(mistake?["path"] == "state/specs.yaml" && mistake?["line"] == 7 && mistake?["column"] == 7)
+                #expect(mistake?["path"] == "state/specs.yaml" && mistake?["line"] == 8 && mistake?["column"] == 7)
                 #expect(try outcome.document["headline"] == "1 mistake in the specs")
             }
         }
@@ -266,7 +266,7 @@ extension LabTests {
                     let seen = try stranger.document
                     #expect(seen.changes == ["home/v1/ConfigMap/default/report-x update"])
                     #expect(
-                        seen["changes"]?.arrayValue?.first?["fields"] == [["path": "data.k", "observed": "v", "desired": "w"]],
+                        seen["changes"]?.arrayValue?.first?["fields"] == [["path": "data[\"k\"]", "observed": "v", "desired": "w"]],
                         "\(stranger.output)"
                     )
                     let declared = (seen["declared"]?.arrayValue ?? []).compactMap { $0["address"]?.stringValue }

@@ -66,9 +66,9 @@ struct PullRequestReportTests {
         #expect(PullRequestPost(Sample.invalid).status.state == .failure)
         #expect(PullRequestPost(Sample.invalid).status.description == "2 mistakes in the specs")
         var report = Sample.report(.init(isForStranger: true))
-        report.changes = Array(repeating: report.changes[0], count: 99_999)
+        report.changes = Array(repeating: report.changes[0], count: 9_999)
         report.drifted = report.changes
-        report.declared = Array(repeating: report.declared[0], count: 99_999)
+        report.declared = Array(repeating: report.declared[0], count: 9_999)
         let words = PullRequestPost(report).status.description
         #expect(words.utf8.count <= 140 && words.utf8.allSatisfy { $0 < 0x80 })
     }
@@ -138,7 +138,8 @@ struct PullRequestReportTests {
     private static func checkStructure(_ text: String) {
         #expect(!text.unicodeScalars.contains { $0 != "\n" && Escaping.isActive($0) })
         var bare: [String] = []
-        for line in text.split(separator: "\n", omittingEmptySubsequences: false) {
+        // The first line is the marker, of which there is a test.
+        for line in text.split(separator: "\n", omittingEmptySubsequences: false).dropFirst() {
             let starts = [
                 "<!-- plumb:report", "### Plumb: ", "#### ", "`", "- ", "  - ", "  `", "<details", "</details>", "Nothing", "Plan `", "As text",
                 "Not part", "None of",
@@ -153,7 +154,7 @@ struct PullRequestReportTests {
         }
         #expect(own.components(separatedBy: "<details").count == own.components(separatedBy: "</details>").count)
         #expect(own.components(separatedBy: "<summary>").count == own.components(separatedBy: "</summary>").count)
-        #expect(own.components(separatedBy: "<!--").count == 2 && own.components(separatedBy: "<sub>Observed").count == 2)
+        #expect(!own.contains("<!--") && own.components(separatedBy: "<sub>Observed").count == 2)
     }
 
     /// Code spans as CommonMark 6.1 has them: a run of backticks is closed by the next of the same length. HTML's code in summaries as well.

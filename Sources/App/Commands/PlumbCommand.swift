@@ -15,7 +15,8 @@ package struct PlumbCommand: AsyncParsableCommand {
             """,
         version: PlumbCommand.version,
         subcommands: [
-            ValidateCommand.self, PlanCommand.self, ApplyCommand.self, ReportCommand.self, HistoryCommand.self, ReleaseCommand.self, AcceptCommand.self,
+            ValidateCommand.self, PlanCommand.self, ApplyCommand.self, ReportCommand.self, HistoryCommand.self, ReleaseCommand.self,
+            AcceptCommand.self,
             HostKeyCommand.self, UnlockCommand.self, RunCommand.self, StatusCommand.self, HookCommand.self, PauseCommand.self, ResumeCommand.self,
             RBACCommand.self, SudoersCommand.self, ReadRepositoryCommand.self,
         ]

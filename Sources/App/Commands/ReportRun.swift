@@ -56,7 +56,8 @@ struct ReportRun {
             return wrong(base: .init(name: base, commit: baseTree.commit), head: .init(name: head, commit: ""), [mistake])
         }
         let revisions = (
-            base: PullRequestReport.Revision(name: base, commit: baseTree.commit), head: PullRequestReport.Revision(name: head, commit: headTree.commit)
+            base: PullRequestReport.Revision(name: base, commit: baseTree.commit),
+            head: PullRequestReport.Revision(name: head, commit: headTree.commit)
         )
         let headDesired: DesiredState
         let baseDesired: DesiredState
@@ -126,7 +127,9 @@ struct ReportRun {
             baseMistakes: baseMistakes
         )
         if notes.contains(where: { $0.hasPrefix("force-pushed") }) {
-            report.notes.append("the head does not contain the base: what came to the base since looks undone here. Report the merge of both as --head")
+            report.notes.append(
+                "the head does not contain the base: what came to the base since looks undone here. Report the merge of both as --head"
+            )
         }
         return report
     }
@@ -246,7 +249,11 @@ struct ReportRun {
             }
             let above = place.deletingLastPathComponent()
             guard above.path != place.path else {
-                throw GitFailure(.invalid, "\(start.path) is in no git repository", fix: "Give its URL or its folder: plumb report REPOSITORY --base … .")
+                throw GitFailure(
+                    .invalid,
+                    "\(start.path) is in no git repository",
+                    fix: "Give its URL or its folder: plumb report REPOSITORY --base … ."
+                )
             }
             place = above
         }

@@ -107,13 +107,21 @@ extension Value {
 
     /// `metadata.annotations["a/b"]`, as plans write it.
     static func path(_ path: String, member: String) -> String {
-        let isPlain = !member.isEmpty && member.utf8.allSatisfy { byte in
-            switch byte {
-            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "0")...UInt8(ascii: "9"): true
-            default: byte == UInt8(ascii: "_") || byte == UInt8(ascii: "-")
+        let isPlain =
+            !member.isEmpty
+            && member.utf8.allSatisfy { byte in
+                switch byte {
+                case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "0")...UInt8(ascii: "9"): true
+                default: byte == UInt8(ascii: "_") || byte == UInt8(ascii: "-")
+                }
             }
-        }
-        if !isPlain { return "\(path)[\"\(member)\"]" }
+        let parent = path.split(separator: ".").last ?? ""
+        if !isPlain || namedByPeople.contains(String(parent)) { return "\(path)[\"\(member)\"]" }
         return path.isEmpty ? member : "\(path).\(member)"
+    }
+
+    /// Mappings of Kubernetes' kinds whose keys are names that somebody chose, and no fields.
+    private static var namedByPeople: Set<String> {
+        ["annotations", "labels", "data", "stringData", "binaryData", "matchLabels", "nodeSelector", "limits", "requests", "hard"]
     }
 }

@@ -111,7 +111,9 @@ package struct PullRequestPass: Sendable {
         return await withTaskGroup(of: (String, TargetFacts).self) { group in
             var observed = observed
             for target in headDesired.targets {
-                guard !target.isHost, let resources = byTarget[target.name], case .observed(let facts)? = observed.targets[target.name] else { continue }
+                guard !target.isHost, let resources = byTarget[target.name], case .observed(let facts)? = observed.targets[target.name] else {
+                    continue
+                }
                 group.addTask { (target.name, await world.predict(target, resources, facts)) }
             }
             for await (name, facts) in group { observed.targets[name] = .observed(facts) }

@@ -10,7 +10,8 @@ extension PullRequestReport {
     package static func marker(site: String) -> String {
         var name = ""
         for scalar in site.unicodeScalars.prefix(200) {
-            let isPlain = scalar.isASCII && (scalar.properties.isAlphabetic || scalar.properties.numericType != nil || "._/".unicodeScalars.contains(scalar))
+            let isPlain =
+                scalar.isASCII && (scalar.properties.isAlphabetic || scalar.properties.numericType != nil || "._/".unicodeScalars.contains(scalar))
             // Two hyphens would end an HTML comment.
             if isPlain { name.unicodeScalars.append(scalar) } else if !name.hasSuffix("-") { name += "-" }
         }
@@ -24,7 +25,7 @@ extension PullRequestReport {
     ///   - budget: In bytes, at least 4096. What is too much is left out whole, from the end, and counted.
     ///   - whole: Where all of it is; nil: the command that prints it.
     package func markdown(site: String = "", budget: Int = .max, whole: String? = nil) -> String {
-        var page = Page(budget: budget - foot.utf8.count)
+        var page = Page(budget: budget - foot.utf8.count - 1)
         page.start(
             """
             \(Self.marker(site: site))
@@ -36,7 +37,8 @@ extension PullRequestReport {
             """
         )
         for section in sections { page.add(section) }
-        return page.finished(whole: whole.map { ForeignText.code($0) } ?? command) + foot
+        let body = page.finished(whole: whole.map { ForeignText.code($0) } ?? command)
+        return body + (body.hasSuffix("\n\n") ? "" : "\n") + foot
     }
 
     /// With commits: a branch can be called like something that a shell would run.
@@ -49,9 +51,9 @@ extension PullRequestReport {
         var text = ""
         if let planID {
             let before = basePlanID.map { ", of the base \(ForeignText.code($0))" } ?? ""
-            text += "\nPlan \(ForeignText.code(planID))\(before). Nothing was changed.\n"
+            text += "Plan \(ForeignText.code(planID))\(before). Nothing was changed.\n"
         } else {
-            text += "\nNothing was changed.\n"
+            text += "Nothing was changed.\n"
         }
         if audience.isForStranger {
             text += "\nThe author has no write permission here: only what the base declares was read and compared.\n"
@@ -95,7 +97,9 @@ extension PullRequestReport {
             sections.append(Section("Problems there are already", "", [Group(items: problems(.before).map(\.item))]))
         }
         if !drifted.isEmpty {
-            sections.append(Section("Already drifted", "Not part of this pull request: it differs from the base now.", groups(drifted, isOpen: false)))
+            sections.append(
+                Section("Already drifted", "Not part of this pull request: it differs from the base now.", groups(drifted, isOpen: false))
+            )
         }
         if !notes.isEmpty { sections.append(Section("Notes", "", [Group(items: notes.map { "- \(ForeignText.code($0, limit: 400))\n" })])) }
         return sections
@@ -139,7 +143,8 @@ extension PullRequestReport {
 
     private static func group(_ target: String, _ declared: [DeclaredDifference]) -> Group {
         Group(
-            open: "<details><summary>\(ForeignText.htmlCode(target)): \(declared.count == 1 ? "1 resource" : "\(declared.count) resources")</summary>\n\n",
+            open:
+                "<details><summary>\(ForeignText.htmlCode(target)): \(declared.count == 1 ? "1 resource" : "\(declared.count) resources")</summary>\n\n",
             items: declared.map(\.item),
             close: "\n</details>\n\n"
         )
@@ -155,10 +160,13 @@ extension PullRequestReport.Revision {
 }
 
 /// The lines below an item, as many as fit in a few thousand bytes: one change must not take the room of all others.
-private func lines(_ lines: [String], of what: String) -> String {
+///
+/// - Parameter line: Called for as many as that.
+private func lines<Field>(_ fields: [Field], of what: String, _ line: (Field) -> String) -> String {
     var text = ""
-    for (index, line) in lines.enumerated() {
-        guard text.utf8.count + line.utf8.count <= 4000 else { return text + "  - and \(lines.count - index) more \(what)\n" }
+    for (index, field) in fields.enumerated() {
+        let line = line(field)
+        guard text.utf8.count + line.utf8.count <= 4000 else { return text + "  - and \(fields.count - index) more \(what)\n" }
         text += "  - \(line)\n"
     }
     return text
@@ -167,11 +175,12 @@ private func lines(_ lines: [String], of what: String) -> String {
 extension PullRequestReport.Change {
     fileprivate var item: String {
         let warning = risk == .none ? "" : "**\(risk.rawValue)** "
-        let fields = fields.map {
-            "\(ForeignText.code($0.path)): \(ForeignText.code($0.observed.text, limit: 260)) → \(ForeignText.code($0.desired.text, limit: 260))"
-        }
-        let why = reason.isEmpty ? [] : [ForeignText.code(reason, limit: 400)]
-        return "- \(warning)\(operation.rawValue) \(ForeignText.code(address.resource, limit: 600))\n" + lines(fields + why, of: "fields")
+        let why = reason.isEmpty ? "" : "  - \(ForeignText.code(reason, limit: 400))\n"
+        return "- \(warning)\(operation.rawValue) \(ForeignText.code(address.resource, limit: 600))\n"
+            + lines(fields, of: "fields") { field in
+                let (observed, desired) = (ForeignText.code(field.observed.text, limit: 260), ForeignText.code(field.desired.text, limit: 260))
+                return "\(ForeignText.code(field.path)): \(observed) → \(desired)"
+            } + why
     }
 }
 
@@ -179,7 +188,8 @@ extension PullRequestReport.Ended {
     fileprivate var item: String {
         let paths = change.fields.map { ForeignText.code($0.path) }
         let shown = paths.prefix(10).joined(separator: ", ") + (paths.count > 10 ? " and \(paths.count - 10) more" : "")
-        return "- \(change.operation.rawValue) \(ForeignText.code(change.address.description, limit: 600))\(paths.isEmpty ? "" : " (\(shown))"): \(why)\n"
+        return
+            "- \(change.operation.rawValue) \(ForeignText.code(change.address.description, limit: 600))\(paths.isEmpty ? "" : " (\(shown))"): \(why)\n"
     }
 }
 
@@ -203,14 +213,14 @@ extension DeclaredField {
 
 extension DeclaredDifference {
     fileprivate var item: String {
-        "- \(operation.rawValue) \(ForeignText.code(address.resource, limit: 600))\n" + lines(fields.map(\.line), of: "fields")
+        "- \(operation.rawValue) \(ForeignText.code(address.resource, limit: 600))\n" + lines(fields, of: "fields", \.line)
     }
 }
 
 extension TargetDifference {
     fileprivate var item: String {
         "- \(operation == .added ? "new" : "changed") \(isHost ? "host" : "cluster") \(ForeignText.code(name, limit: 300))\n"
-            + lines(fields.map(\.line), of: "fields")
+            + lines(fields, of: "fields", \.line)
     }
 }
 

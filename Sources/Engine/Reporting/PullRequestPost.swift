@@ -44,7 +44,9 @@ package struct PullRequestPost: Sendable, Hashable {
 
         private static func withoutTime(_ body: String) -> [Substring] {
             // Forges change line ends, and what is at the end.
-            var lines = body.split(omittingEmptySubsequences: false) { $0 == "\n" || $0 == "\r\n" }.filter { !$0.hasPrefix(PullRequestReport.timePrefix) }
+            var lines = body.split(omittingEmptySubsequences: false) { $0 == "\n" || $0 == "\r\n" }.filter {
+                !$0.hasPrefix(PullRequestReport.timePrefix)
+            }
             while lines.last?.allSatisfy(\.isWhitespace) == true { lines.removeLast() }
             return lines
         }

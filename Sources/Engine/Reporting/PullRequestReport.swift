@@ -160,7 +160,9 @@ package struct PullRequestReport: Sendable {
         if !audience.hidesWords { notes = difference.newNotes }
         if let part {
             declared = part.declared
-            if !part.secrets.isEmpty { notes.append("\(part.secrets.count == 1 ? "1 Secret is" : "\(part.secrets.count) Secrets are") not looked at") }
+            if !part.secrets.isEmpty {
+                notes.append("\(part.secrets.count == 1 ? "1 Secret is" : "\(part.secrets.count) Secrets are") not looked at")
+            }
         }
     }
 }
@@ -212,7 +214,9 @@ extension ProblemStatus {
 
 extension PullRequestReport {
     /// Whether all that both revisions declare could be read and understood.
-    package var isComplete: Bool { mistakes.isEmpty && baseMistakes == 0 && !problems.contains { $0.since != .ended && $0.problem.status.preventsReading } }
+    package var isComplete: Bool {
+        mistakes.isEmpty && baseMistakes == 0 && !problems.contains { $0.since != .ended && $0.problem.status.preventsReading }
+    }
 
     /// `3 changes, 1 disconnecting; 2 drifted; 1 unreachable`, at most 140 bytes.
     package var headline: String {
