@@ -32,7 +32,16 @@ struct PullRequestReportTests {
             var report = Sample.report()
             (report.changes, report.drifted, report.ended, report.problems, report.targets, report.notes) = ([], [], [], [], [], [])
             return report.markdown()
-        default: return Sample.report().markdown(site: "state", budget: 4096)
+        default:
+            // Each of its own, so that none share a group.
+            var report = Sample.report()
+            report.changes = (0..<40).map { number in
+                var change = report.changes[number % report.changes.count]
+                change.address.target = "pi-\(number)"
+                change.address.resource += "-\(number)"
+                return change
+            }
+            return report.markdown(site: "state", budget: 4096)
         }
     }
 
