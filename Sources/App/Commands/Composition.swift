@@ -35,6 +35,7 @@ final class Composition: Sendable {
         source: SourceIdentity,
         confirmTimeout: Duration? = nil,
         locks: TargetLocks = TargetLocks(),
+        keepsCaches: Bool = true,
         tell: @escaping @Sendable (String) -> Void = { _ in },
         onAnswer: (@Sendable (APIResponse, Step.Request, ResourceAddress) -> Void)? = nil
     ) {
@@ -49,7 +50,7 @@ final class Composition: Sendable {
         pool.sshConfigFile = options.sshConfig
         pool.connectTimeout = min(options.timeout.value, pool.connectTimeout)
         pool.probeTimeout = options.timeout.value
-        pool.cacheDirectory = options.dataDirectoryPath.map { "\($0)/ssh-config" }
+        if keepsCaches { pool.cacheDirectory = options.dataDirectoryPath.map { "\($0)/ssh-config" } }
         pool.askPassphrase = { Terminal.askSecret($0) }
         hosts = HostPool(options: pool)
         kubeconfig = options.kubeconfig

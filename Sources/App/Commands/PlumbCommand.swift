@@ -17,7 +17,7 @@ package struct PlumbCommand: AsyncParsableCommand {
         subcommands: [
             ValidateCommand.self, PlanCommand.self, ApplyCommand.self, HistoryCommand.self, ReleaseCommand.self, AcceptCommand.self,
             AdoptCommand.self, HostKeyCommand.self, UnlockCommand.self, RunCommand.self, StatusCommand.self, HookCommand.self, PauseCommand.self,
-            ResumeCommand.self,
+            ResumeCommand.self, ReportCommand.self,
             RBACCommand.self, SudoersCommand.self, ReadRepositoryCommand.self,
         ]
     )

@@ -97,11 +97,15 @@ enum Source {
     }
 
     /// Checks the files of a revision.
-    static func desired(_ files: [SourceFile], contextIsGiven: Bool) throws(SpecMistakes) -> DesiredState {
-        try loadSpecs(
+    ///
+    /// - Parameter maxResources: As in `LoadOptions`; nil: its own.
+    static func desired(_ files: [SourceFile], contextIsGiven: Bool, maxResources: Int? = nil) throws(SpecMistakes) -> DesiredState {
+        var options = LoadOptions(contentHash: contentDigest(of: files), contextIsGiven: contextIsGiven)
+        if let maxResources { options.maxResources = maxResources }
+        return try loadSpecs(
             files.map { SpecFile(path: $0.path, relativePath: $0.relativePath, bytes: $0.bytes) },
             kinds: kinds,
-            options: LoadOptions(contentHash: contentDigest(of: files), contextIsGiven: contextIsGiven)
+            options: options
         )
     }
 }

@@ -37,6 +37,8 @@ package struct DesiredResource: Sendable, Hashable {
     package var dependsOn: [ResourceAddress]
     /// Where it is declared; several where specs overlap.
     package var origins: [SourcePosition]
+    /// What makes two declarations ones of the same thing; of patterns there can be several at one address. Given by SpecLoading.
+    package var key = ""
 
     package init(
         kind: String,

@@ -27,6 +27,8 @@ extension Diagnostic {
         let limit = word.count <= 4 ? 1 : 2
         return
             known
+            // A hint is worth no more: who sends many misspelt words among many known ones gets none for the rest.
+            .prefix(2000)
             .map { (word: $0, distance: editDistance(word.lowercased(), $0.lowercased())) }
             .filter { $0.distance <= limit }
             .min { ($0.distance, $0.word) < ($1.distance, $1.word) }?

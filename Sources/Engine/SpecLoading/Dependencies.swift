@@ -23,6 +23,9 @@ extension Loader {
                 for other in chosen { connect(index, to: other) }
             }
         }
+        if connections > 20 * options.maxResources, let position = documents.first(where: { !$0.dependsOn.isEmpty })?.position {
+            report("the specs have more than \(20 * options.maxResources) dependencies", at: position, fix: "Let fewer things wait for fewer others.")
+        }
         reportCircles(edges)
     }
 
@@ -37,8 +40,12 @@ extension Loader {
 
     private mutating func connect(_ index: Int, to other: Int) {
         let isPerHost = documents[index].isHostSpec && documents[other].isHostSpec
+        let most = 20 * options.maxResources
+        guard connections <= most else { return }
         let needed = Dictionary(grouping: documents[other].resources.compactMap { resources[$0]?.resource.address }, by: \.target)
         let all = needed.values.flatMap(\.self)
+        connections += isPerHost ? all.count : all.count * documents[index].resources.count
+        guard connections <= most else { return }
         for key in documents[index].resources {
             guard let address = resources[key]?.resource.address else { continue }
             let added = isPerHost ? needed[address.target] ?? [] : all

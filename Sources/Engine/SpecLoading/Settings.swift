@@ -7,8 +7,9 @@ extension Loader {
     mutating func expandSettings() {
         var namesTaken: [String: SourcePosition] = [:]
         var conflicts: Set<[SourcePosition]> = []
+        var expanded = 0
         for document in settingDocuments {
-            guard let kind = kinds[document.kind] else { continue }
+            guard expanded <= options.maxResources, let kind = kinds[document.kind] else { continue }
             decodeEnvelope(document) { loader, metadata, spec in
                 let selected = loader.selectHosts(&spec)
                 let settings = kind.decode(&spec)
@@ -22,6 +23,15 @@ extension Loader {
                     )
                 }
                 namesTaken[fullName] = metadata.namePosition
+                expanded += selected.count * settings.count
+                guard expanded <= loader.options.maxResources else {
+                    loader.report(
+                        "with this the specs come to more than \(loader.options.maxResources) resources",
+                        at: document.node.position,
+                        fix: "Select fewer hosts, or split the specs: nothing after this is looked at."
+                    )
+                    return
+                }
                 var record = DocumentRecord(
                     name: fullName,
                     isHostSpec: true,

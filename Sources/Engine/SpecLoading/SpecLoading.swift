@@ -22,6 +22,8 @@ package struct LoadOptions: Sendable {
     package var contentHash: String
     /// `--context` was given or we run in a pod: a Cluster need not name a context.
     package var contextIsGiven: Bool
+    /// How many resources the specs may come to, all hosts taken together: a few lines can select many hosts for many settings.
+    package var maxResources = 1_000_000
 
     package init(contentHash: String, contextIsGiven: Bool = false) {
         self.contentHash = contentHash
@@ -76,6 +78,8 @@ struct Loader {
     /// By target and key.
     var resources: [String: PendingResource] = [:]
     var documents: [DocumentRecord] = []
+    /// Dependencies between resources so far.
+    var connections = 0
 
     init(kinds: [RegisteredKind], options: LoadOptions) {
         // Native manifests are not written as `kind: KubernetesObject`.
@@ -93,8 +97,13 @@ struct Loader {
         let targets = (hosts.map(Target.host) + clusters.map(Target.cluster)).sorted { $0.name < $1.name }
         var desired = DesiredState(
             targets: targets,
-            // What a chain's spec asks of each family has one address.
-            resources: resources.sorted { ($0.value.resource.address, $0.key) < ($1.value.resource.address, $1.key) }.map(\.value.resource),
+            // What a chain's spec asks of each family has one address, so the key decides.
+            resources: resources.map { key, pending in
+                var resource = pending.resource
+                resource.key = key
+                return resource
+            }
+            .sorted { ($0.address, $0.key) < ($1.address, $1.key) },
             contentHash: options.contentHash,
             notes: notes
         )

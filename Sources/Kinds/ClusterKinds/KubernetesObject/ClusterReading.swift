@@ -141,7 +141,7 @@ struct ClusterReading: Sendable {
     }
 
     /// Asks the server what an apply would make of each object that is not as declared.
-    private func predict(_ objects: inout [String: ObservedObject], _ kinds: ServedKinds) async throws(APIFailure) {
+    func predict(_ objects: inout [String: ObservedObject], _ kinds: ServedKinds) async throws(APIFailure) {
         let namespaces = Dictionary(declared.filter(\.isNamespace).map { ($0.name, $0.key) }) { first, _ in first }
         var open: [(Declared, ObservedObject, APIResource)] = []
         for object in declared {

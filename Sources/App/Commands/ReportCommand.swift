@@ -1,0 +1,72 @@
+import ArgumentParser
+import Reporting
+import Values
+
+struct ReportCommand: AsyncParsableCommand {
+    enum Format: String, ExpressibleByArgument, CaseIterable {
+        case markdown
+        case json
+    }
+
+    static let configuration = CommandConfiguration(
+        commandName: "report",
+        abstract: "Show what a pull request changes, apart from what has drifted already; changes nothing.",
+        discussion: """
+            Reads the specs of two revisions, looks once at what is live, and plans both from that: what only the head would do is the pull request's,
+            what the base would do has drifted already. Nothing is written anywhere, on no host, in no cluster, and not in the data directory.
+
+            --head is best the merge of both revisions, as forges make it (refs/pull/N/merge): what came to the base since the branch was made looks
+            undone otherwise.
+
+            With --untrusted nothing is read, compared or shown that the base does not declare: SECURITY.md has all of it.
+
+            Exit status: 0; 1 the specs are wrong (of the head: the report names each mistake), or something could not be read.
+            """
+    )
+
+    @Argument(help: "The repository: a git URL, or its folder (default: the one around the current folder).")
+    var source: String?
+
+    @Option(help: ArgumentHelp("The branch, tag or commit that would be merged into.", valueName: "ref"))
+    var base: String
+
+    @Option(help: ArgumentHelp("The branch, tag or commit that would be merged.", valueName: "ref"))
+    var head: String
+
+    @Option(help: ArgumentHelp("markdown or json.", valueName: "format"))
+    var output = Format.markdown
+
+    @Option(
+        name: .customLong("max-bytes"),
+        help: ArgumentHelp("Cut the Markdown to this many bytes, with a word on what is left out (forges take 65536 and more).", valueName: "n")
+    )
+    var maxBytes: Int?
+
+    @Flag(help: "The author of the head may not write to the repository.")
+    var untrusted = false
+
+    @Flag(name: .customLong("hide-values"), help: "Do not show what is live: others can read the report.")
+    var hideValues = false
+
+    @OptionGroup var options: SharedOptions
+
+    func validate() throws {
+        if options.git.revision != nil { throw ValidationError("--revision is for one revision; here there are --base and --head.") }
+        if let maxBytes, maxBytes < 4096 { throw ValidationError("--max-bytes must be at least 4096, not \(maxBytes).") }
+        for (option, revision) in [("--base", base), ("--head", head)] where revision.isEmpty {
+            throw ValidationError("\(option) needs the name of a branch or a tag, or a commit.")
+        }
+    }
+
+    func run() async throws {
+        let terminal = Terminal(plain: options.noColor)
+        let audience = PullRequestReport.Audience(isForStranger: untrusted, hidesValues: hideValues)
+        let run = try ReportRun(repository: source, options: options, audience: audience, terminal: terminal)
+        let report = try await run.report(base: base, head: head)
+        switch output {
+        case .markdown: terminal.write(report.markdown(site: run.site, budget: maxBytes ?? .max))
+        case .json: terminal.write(report.document.prettyJSON)
+        }
+        if !report.isComplete { throw ExitCode(1) }
+    }
+}

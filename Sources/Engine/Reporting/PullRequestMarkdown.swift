@@ -1,0 +1,291 @@
+import Planning
+import ResourceModel
+import Values
+
+extension PullRequestReport {
+    /// How the one line begins that says when it was observed.
+    static let timePrefix = "<sub>Observed "
+
+    /// The first line of each comment.
+    package static func marker(site: String) -> String {
+        var name = ""
+        for scalar in site.unicodeScalars.prefix(200) {
+            let isPlain =
+                scalar.isASCII && (scalar.properties.isAlphabetic || scalar.properties.numericType != nil || "._/".unicodeScalars.contains(scalar))
+            // Two hyphens would end an HTML comment.
+            if isPlain { name.unicodeScalars.append(scalar) } else if !name.hasSuffix("-") { name += "-" }
+        }
+        return name.isEmpty ? "<!-- plumb:report -->" : "<!-- plumb:report \(name) -->"
+    }
+
+    /// The report as a comment of a forge.
+    ///
+    /// - Parameters:
+    ///   - site: As in `PullRequestPost`.
+    ///   - budget: In bytes, at least 4096. What is too much is left out whole, from the end, and counted.
+    ///   - whole: Where all of it is; nil: the command that prints it.
+    package func markdown(site: String = "", budget: Int = .max, whole: String? = nil) -> String {
+        var page = Page(budget: budget - foot.utf8.count - 1)
+        page.start(
+            """
+            \(Self.marker(site: site))
+            ### Plumb: \(headline)
+
+            \(ForeignText.code(head.name, limit: 80))\(head.shortCommit) into \(ForeignText.code(base.name, limit: 80))\(base.shortCommit)
+
+
+            """
+        )
+        for section in sections { page.add(section) }
+        let body = page.finished(whole: whole.map { ForeignText.code($0) } ?? command)
+        return body + (body.hasSuffix("\n\n") ? "" : "\n") + foot
+    }
+
+    /// With commits: a branch can be called like something that a shell would run.
+    private var command: String {
+        let revisions = [base, head].allSatisfy { !$0.commit.isEmpty } ? " --base \(base.commit) --head \(head.commit)" : ""
+        return ForeignText.code("plumb report\(revisions)")
+    }
+
+    private var foot: String {
+        var text = ""
+        if let planID {
+            let before = basePlanID.map { ", of the base \(ForeignText.code($0))" } ?? ""
+            text += "Plan \(ForeignText.code(planID))\(before). Nothing was changed.\n"
+        } else {
+            text += "Nothing was changed.\n"
+        }
+        if audience.isForStranger {
+            text += "\nThe author has no write permission here: only what the base declares was read and compared.\n"
+        }
+        if audience.hidesValues { text += "\nWhat is live is not shown, as everybody can read this.\n" }
+        return text + "\n\(Self.timePrefix)\(observedAt).</sub>\n"
+    }
+
+    private var sections: [Section] {
+        if !mistakes.isEmpty {
+            let items = mistakes.map { mistake in
+                let place = mistake.path.isEmpty ? "" : "\(ForeignText.code("\(mistake.path):\(mistake.line):\(mistake.column)")) "
+                let fix = mistake.fix.isEmpty ? "" : "\n  \(ForeignText.code(mistake.fix, limit: 400))"
+                return "- \(place)\(ForeignText.code(mistake.message, limit: 400))\(fix)\n"
+            }
+            return [Section("The specs can't be taken as they are", "Nothing was planned.", [Group(items: items)])]
+        }
+        var sections: [Section] = []
+        if baseMistakes > 0 {
+            let count = baseMistakes == 1 ? "a mistake" : "\(baseMistakes) mistakes"
+            sections.append(Section("The base has \(count)", "Nothing of it is in force, so there is nothing to compare with.", []))
+        }
+        let reached = targets.filter { $0.operation != .removed }
+        if !reached.isEmpty {
+            let title = audience.isForStranger ? "Would be contacted after the merge" : "Reached otherwise after the merge"
+            let remark = audience.isForStranger ? "None of these was." : "Those that are new were contacted, the others only as the base has them."
+            sections.append(Section(title, remark, [Group(items: reached.map(\.item))]))
+        }
+        if !problems(.pullRequest).isEmpty {
+            sections.append(Section("New problems", "", [Group(items: problems(.pullRequest).map(\.item))]))
+        }
+        let nothing = declared.isEmpty ? "Nothing." : "Nothing of what was compared."
+        sections.append(Section("This pull request changes", changes.isEmpty ? nothing : "", groups(changes, isOpen: changes.count <= 20)))
+        if !declared.isEmpty {
+            let remark = "As text: whether any of it differs from what is live was not looked at."
+            sections.append(Section("Would be declared", remark, byTarget(declared, \.address.target).map(Self.group)))
+        }
+        if !ended.isEmpty { sections.append(Section("No longer to be done with it", "", [Group(items: ended.map(\.item))])) }
+        if !problems(.ended).isEmpty { sections.append(Section("Problems that end with it", "", [Group(items: problems(.ended).map(\.item))])) }
+        if !problems(.before).isEmpty {
+            sections.append(Section("Problems there are already", "", [Group(items: problems(.before).map(\.item))]))
+        }
+        if !drifted.isEmpty {
+            sections.append(
+                Section("Already drifted", "Not part of this pull request: it differs from the base now.", groups(drifted, isOpen: false))
+            )
+        }
+        if !notes.isEmpty { sections.append(Section("Notes", "", [Group(items: notes.map { "- \(ForeignText.code($0, limit: 400))\n" })])) }
+        return sections
+    }
+
+    private func problems(_ since: Since) -> [ReportedProblem] { problems.filter { $0.since == since } }
+
+    /// One group a target, the riskiest first; targets with the same changes share one.
+    private func groups(_ changes: [Change], isOpen: Bool) -> [Group] {
+        var groups: [(targets: [String], changes: [Change], items: [String])] = []
+        var indices: [[String]: Int] = [:]
+        for (target, changes) in byTarget(changes, \.address.target) {
+            // Sorted stably: within a risk the plan's order stays.
+            let sorted = changes.enumerated().sorted { ($1.element.risk, $0.offset) < ($0.element.risk, $1.offset) }.map(\.element)
+            let items = sorted.map(\.item)
+            if let index = indices[items] {
+                groups[index].targets.append(target)
+            } else {
+                indices[items] = groups.count
+                groups.append(([target], sorted, items))
+            }
+        }
+        let risks = groups.map { $0.changes.map(\.risk).max() ?? .none }
+        return groups.indices.sorted { (risks[$1], $0) < (risks[$0], $1) }.map { index in
+            let group = groups[index]
+            var words = group.changes.count == 1 ? "1 change" : "\(group.changes.count) changes"
+            if group.targets.count > 1 { words = "\(group.targets.count) targets, each \(words)" }
+            for risk in [Risk.disconnecting, .disruptive] {
+                let count = group.changes.count { $0.risk == risk }
+                if count > 0 { words += ", <b>\(count) \(risk.rawValue)</b>" }
+            }
+            let names = group.targets.prefix(10).map { ForeignText.htmlCode($0) }.joined(separator: ", ")
+            let more = group.targets.count > 10 ? " and \(group.targets.count - 10) more" : ""
+            return Group(
+                open: "<details\(isOpen || risks[index] == .disconnecting ? " open" : "")><summary>\(names)\(more): \(words)</summary>\n\n",
+                items: group.items,
+                close: "\n</details>\n\n"
+            )
+        }
+    }
+
+    private static func group(_ target: String, _ declared: [DeclaredDifference]) -> Group {
+        Group(
+            open:
+                "<details><summary>\(ForeignText.htmlCode(target)): \(declared.count == 1 ? "1 resource" : "\(declared.count) resources")</summary>\n\n",
+            items: declared.map(\.item),
+            close: "\n</details>\n\n"
+        )
+    }
+
+    private func byTarget<Element>(_ elements: [Element], _ target: (Element) -> String) -> [(String, [Element])] {
+        Dictionary(grouping: elements, by: target).sorted { $0.key < $1.key }
+    }
+}
+
+extension PullRequestReport.Revision {
+    fileprivate var shortCommit: String { commit.isEmpty || commit == name ? "" : " (\(ForeignText.code(String(commit.prefix(12)))))" }
+}
+
+/// The lines below an item, as many as fit in a few thousand bytes: one change must not take the room of all others.
+///
+/// - Parameter line: Called for as many as that.
+private func lines<Field>(_ fields: [Field], of what: String, _ line: (Field) -> String) -> String {
+    var text = ""
+    for (index, field) in fields.enumerated() {
+        let line = line(field)
+        guard text.utf8.count + line.utf8.count <= 4000 else { return text + "  - and \(fields.count - index) more \(what)\n" }
+        text += "  - \(line)\n"
+    }
+    return text
+}
+
+extension PullRequestReport.Change {
+    fileprivate var item: String {
+        let warning = risk == .none ? "" : "**\(risk.rawValue)** "
+        let why = reason.isEmpty ? "" : "  - \(ForeignText.code(reason, limit: 400))\n"
+        return "- \(warning)\(operation.rawValue) \(ForeignText.code(address.resource, limit: 600))\n"
+            + lines(fields, of: "fields") { field in
+                let (observed, desired) = (ForeignText.code(field.observed.text, limit: 260), ForeignText.code(field.desired.text, limit: 260))
+                return "\(ForeignText.code(field.path)): \(observed) → \(desired)"
+            } + why
+    }
+}
+
+extension PullRequestReport.Ended {
+    fileprivate var item: String {
+        let paths = change.fields.map { ForeignText.code($0.path) }
+        let shown = paths.prefix(10).joined(separator: ", ") + (paths.count > 10 ? " and \(paths.count - 10) more" : "")
+        return
+            "- \(change.operation.rawValue) \(ForeignText.code(change.address.description, limit: 600))\(paths.isEmpty ? "" : " (\(shown))"): \(why)\n"
+    }
+}
+
+extension PullRequestReport.ReportedProblem {
+    fileprivate var item: String {
+        let place = problem.address?.description ?? problem.target
+        return "- **\(problem.status.rawValue)** \(ForeignText.code(place, limit: 600)): \(ForeignText.code(problem.message, limit: 600))\n"
+    }
+}
+
+extension DeclaredField {
+    fileprivate var line: String {
+        switch (base, head) {
+        case (nil, let head): "\(ForeignText.code(path)): \(ForeignText.code(head.text))"
+        case (let base?, nil): "\(ForeignText.code(path)): no longer \(ForeignText.code(Value?.some(base).text))"
+        case (let base?, let head?):
+            "\(ForeignText.code(path)): declared \(ForeignText.code(Value?.some(base).text)), now \(ForeignText.code(Value?.some(head).text))"
+        }
+    }
+}
+
+extension DeclaredDifference {
+    fileprivate var item: String {
+        "- \(operation.rawValue) \(ForeignText.code(address.resource, limit: 600))\n" + lines(fields, of: "fields", \.line)
+    }
+}
+
+extension TargetDifference {
+    fileprivate var item: String {
+        "- \(operation == .added ? "new" : "changed") \(isHost ? "host" : "cluster") \(ForeignText.code(name, limit: 300))\n"
+            + lines(fields, of: "fields", \.line)
+    }
+}
+
+// MARK: The room there is
+
+/// A heading with what stands under it.
+private struct Section {
+    var title: String
+    var remark: String
+    var groups: [Group]
+
+    init(_ title: String, _ remark: String, _ groups: [Group]) {
+        self.title = title
+        self.remark = remark
+        self.groups = groups
+    }
+
+    var count: Int { groups.reduce(0) { $0 + $1.items.count } }
+}
+
+/// Items that are opened and closed together.
+private struct Group {
+    var open = ""
+    var items: [String]
+    var close = "\n"
+}
+
+private struct Page {
+    /// Bytes.
+    let budget: Int
+    private var text = ""
+    private var left: [(count: Int, title: String)] = []
+
+    /// For what is said of what was left out, whatever there is to say.
+    private static let reserve = 1200
+
+    init(budget: Int) { self.budget = budget }
+
+    mutating func start(_ words: String) { text += words }
+
+    /// Whole items or none; what is open can always be closed.
+    mutating func add(_ section: Section) {
+        let heading = "#### \(section.title)\n\n" + (section.remark.isEmpty ? "" : "\(section.remark)\n\n")
+        var written = 0
+        var isHeaded = false
+        for group in section.groups {
+            var isOpen = false
+            for item in group.items {
+                let start = (isHeaded ? "" : heading) + (isOpen ? "" : group.open)
+                guard fits(start + item + group.close) else { break }
+                text += start + item
+                (isHeaded, isOpen) = (true, true)
+                written += 1
+            }
+            if isOpen { text += group.close }
+        }
+        if section.count == 0, fits(heading) { text += heading }
+        if written < section.count { left.append((section.count - written, section.title)) }
+    }
+
+    private func fits(_ piece: String) -> Bool { text.utf8.count + piece.utf8.count <= budget - Self.reserve }
+
+    func finished(whole: String) -> String {
+        if left.isEmpty { return text }
+        let words = left.map { "\($0.count) under “\($0.title)”" }.joined(separator: ", ")
+        return text + "**Left out, as it is too long for a comment:** \(words). All of it: \(whole)\n"
+    }
+}
