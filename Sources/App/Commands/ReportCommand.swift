@@ -1,4 +1,5 @@
 import ArgumentParser
+import Forge
 import Reporting
 import Values
 
@@ -18,6 +19,9 @@ struct ReportCommand: AsyncParsableCommand {
             --head is best the merge of both revisions, as forges make it (refs/pull/N/merge): what came to the base since the branch was made looks
             undone otherwise.
 
+            With --forge and --pull-request the report is posted there as one comment and one status, updated in place; base, head, and who the author is come
+            from the forge. Of an author who may not write to the repository it is as with --untrusted, in a public repository as with --hide-values.
+
             With --untrusted nothing is read, compared or shown that the base does not declare: SECURITY.md has all of it.
 
             Exit status: 0; 1 the specs are wrong (of the head: the report names each mistake), or something could not be read.
@@ -28,10 +32,10 @@ struct ReportCommand: AsyncParsableCommand {
     var source: String?
 
     @Option(help: ArgumentHelp("The branch, tag or commit that would be merged into.", valueName: "ref"))
-    var base: String
+    var base: String?
 
     @Option(help: ArgumentHelp("The branch, tag or commit that would be merged.", valueName: "ref"))
-    var head: String
+    var head: String?
 
     @Option(help: ArgumentHelp("markdown or json.", valueName: "format"))
     var output = Format.markdown
@@ -48,21 +52,71 @@ struct ReportCommand: AsyncParsableCommand {
     @Flag(name: .customLong("hide-values"), help: "Do not show what is live: others can read the report.")
     var hideValues = false
 
+    @OptionGroup var posting: ReportPostingOptions
+
     @OptionGroup var options: SharedOptions
 
     func validate() throws {
         if options.git.revision != nil { throw ValidationError("--revision is for one revision; here there are --base and --head.") }
         if let maxBytes, maxBytes < 4096 { throw ValidationError("--max-bytes must be at least 4096, not \(maxBytes).") }
-        for (option, revision) in [("--base", base), ("--head", head)] where revision.isEmpty {
+        for (option, revision) in [("--base", base), ("--head", head)] where revision?.isEmpty ?? (posting.forge == nil) {
             throw ValidationError("\(option) needs the name of a branch or a tag, or a commit.")
         }
     }
 
     func run() async throws {
         let terminal = Terminal(plain: options.noColor)
-        let audience = PullRequestReport.Audience(isForStranger: untrusted, hidesValues: hideValues)
-        let run = try ReportRun(repository: source, options: options, audience: audience, terminal: terminal)
-        let report = try await run.report(base: base, head: head)
+        guard posting.forge != nil else {
+            let audience = PullRequestReport.Audience(isForStranger: untrusted, hidesValues: hideValues)
+            let run = try ReportRun(repository: source, options: options, audience: audience, terminal: terminal)
+            let report = try await run.report(base: base ?? "", head: head ?? "")
+            try show(report, of: run, terminal)
+            return
+        }
+        let reported: Result<(PullRequestReport, ReportRun), any Error>
+        do throws(ForgeFailure) {
+            let site = (options.git.path ?? "").split(separator: "/").joined(separator: "/")
+            guard let client = try posting.client(site: site), let number = posting.number else { return }
+            let outcome: Result<(PullRequestReport, ReportRun), any Error>
+            do throws(ForgeFailure) {
+                let pullRequest = try await client.pullRequest(number)
+                outcome = await report(pullRequest, terminal)
+                if case .success(let (report, _)) = outcome {
+                    terminal.writeError("\(Escaping.shown(try await client.post(report, site: site, on: pullRequest)))\n")
+                } else {
+                    _ = try await client.setStatus(ReportStatus(.error, "the report could not be made"), on: pullRequest.headCommit)
+                }
+            } catch {
+                await client.close()
+                throw error
+            }
+            await client.close()
+            reported = outcome
+        } catch {
+            let fix = error.fix.map { "    \(Escaping.shown($0))\n" } ?? ""
+            terminal.writeError("\(terminal.errors.errorWord): the report was not posted: \(Escaping.shown(error.message))\n\(fix)")
+            throw ExitCode(1)
+        }
+        let (report, run) = try reported.get()
+        try show(report, of: run, terminal)
+    }
+
+    /// What may be shown depends on who asks and who can read it, whatever the options say.
+    private func report(_ pullRequest: PullRequest, _ terminal: Terminal) async -> Result<(PullRequestReport, ReportRun), any Error> {
+        let isStranger = untrusted || pullRequest.isFork || !pullRequest.authorMayWrite
+        let audience = PullRequestReport.Audience(isForStranger: isStranger, hidesValues: hideValues || pullRequest.isPublic)
+        do {
+            let run = try ReportRun(repository: source, options: options, audience: audience, terminal: terminal)
+            // A fork's branch is not in this repository; what the forge keeps of it is.
+            let theirs = pullRequest.isFork ? posting.forge?.headRef(ofPullRequest: pullRequest.number) : nil
+            let report = try await run.report(base: base ?? pullRequest.baseRef, head: head ?? theirs ?? pullRequest.headRef)
+            return .success((report, run))
+        } catch {
+            return .failure(error)
+        }
+    }
+
+    private func show(_ report: PullRequestReport, of run: ReportRun, _ terminal: Terminal) throws {
         switch output {
         case .markdown: terminal.write(report.markdown(site: run.site, budget: maxBytes ?? .max))
         case .json: terminal.write(report.document.prettyJSON)

@@ -4,7 +4,7 @@ import Values
 
 extension PullRequestReport {
     /// How the one line begins that says when it was observed.
-    static let timePrefix = "<sub>Observed "
+    package static let timePrefix = "<sub>Observed "
 
     /// The first line of each comment.
     package static func marker(site: String) -> String {

@@ -101,9 +101,11 @@ import Values
 
 @Suite struct ReportMarkerTests {
     @Test func timeDoesNotCount() {
-        func text(_ time: String, _ rest: String = "x") -> String { "a \(ReportMarker.time(time)) b\n\(rest)" }
+        func text(_ time: String, _ rest: String = "x") -> String { "a b\n\(rest)\n\n\(ReportMarker.time(time))\n" }
         #expect(ReportMarker.isSame(text("12:00"), text("13:00")))
         #expect(!ReportMarker.isSame(text("12:00"), text("12:00", "y")))
+        // Quoted further up it is text like any other, and a change of it counts.
+        #expect(!ReportMarker.isSame("\(ReportMarker.time("1")) \(text("12:00"))", "\(ReportMarker.time("2")) \(text("12:00"))"))
         // What forges do to a text.
         #expect(ReportMarker.isSame("a\r\nb \n", "a\nb"))
         #expect(!ReportMarker.isSame("a\nb", "ab"))

@@ -33,7 +33,7 @@ package enum ForgeService: String, Hashable, Sendable, CaseIterable {
         }
     }
 
-    var name: String {
+    package var name: String {
         switch self {
         case .github: "GitHub"
         case .gitlab: "GitLab"

@@ -8,7 +8,7 @@ package enum ReportMarker {
     /// Of the one issue about drift.
     package static func drift(site: String) -> String { "<!-- plumb:drift:\(encoded(site)) -->" }
 
-    /// Around what changes although nothing has changed: when it was observed. A text that differs in nothing else is not sent again.
+    /// Around what changes although nothing has changed, at the end of a text: when it was observed. A text that differs in nothing else is not sent again.
     package static func time(_ text: String) -> String { "\(timeStart)\(text)\(timeEnd)" }
 
     private static let timeStart = "<!-- plumb:at -->"
@@ -23,13 +23,10 @@ package enum ReportMarker {
 
     /// Forges change line ends, and drop spaces at the ends of a text.
     private static func essence(of text: String) -> String {
-        var rest = text.replacing("\r\n", with: "\n").replacing("\r", with: "\n")[...]
-        var result = ""
-        while let start = rest.firstRange(of: timeStart), let end = rest[start.upperBound...].firstRange(of: timeEnd) {
-            result += rest[..<start.lowerBound]
-            rest = rest[end.upperBound...]
-        }
-        result += rest
+        var result = text.replacing("\r\n", with: "\n").replacing("\r", with: "\n")[...]
+        while result.last?.isWhitespace == true { result = result.dropLast() }
+        // Only at the very end: what is quoted further up may hold any text, and must not be left out of the comparison.
+        if result.hasSuffix(timeEnd), let start = result.ranges(of: timeStart).last { result = result[..<start.lowerBound] }
         var trimmed = result.drop { $0.isWhitespace }
         while trimmed.last?.isWhitespace == true { trimmed = trimmed.dropLast() }
         return String(trimmed)
