@@ -18,7 +18,10 @@ struct ReportPostingOptions: ParsableArguments {
     )
     var repository: String?
 
-    @Option(name: .customLong("forge-url"), help: ArgumentHelp("The forge's address, where it is not the public one.", valueName: "url"))
+    @Option(
+        name: .customLong("forge-url"),
+        help: ArgumentHelp("The forge's address (default: $GITHUB_SERVER_URL, $CI_SERVER_URL, else the public one).", valueName: "url")
+    )
     var url: String?
 
     @Option(
@@ -51,7 +54,9 @@ struct ReportPostingOptions: ParsableArguments {
         }
         var options = ForgeClient.Options(site: site)
         options.authorityFile = authorityFile
-        return try ForgeClient(forge, url: url, repository: repository, credentials: credentials, options: options)
+        // Runners of CI say where they belong to.
+        let address = url ?? environment[forge == .gitlab ? "CI_SERVER_URL" : "GITHUB_SERVER_URL"]
+        return try ForgeClient(forge, url: address, repository: repository, credentials: credentials, options: options)
     }
 }
 
