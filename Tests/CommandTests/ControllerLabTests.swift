@@ -151,7 +151,7 @@ extension LabTests {
                 // What Cilium makes anew at a restart is given a minute.
                 try await lab.lab("exec", "behind", "iptables-nft", "-t", "raw", "-N", "OLD_CILIUM_PRE_raw")
                 try await controller.reaches("waits") { status in
-                    status.open("behind", beginsWith: "drift behind/IptablesChain/")?.contains("left alone unless it is still so in ") ?? false
+                    status.open("behind", beginsWith: "drift behind/IptablesChain/")?.contains("left alone until it has been so for 60 s") ?? false
                 }
                 try await lab.setPromiscuous("behind", false)
                 try await controller.eventually("promiscuous again") { try await lab.isPromiscuous("behind") }

@@ -33,6 +33,23 @@ import Testing
         }
     }
 
+    @Test func aPushOfAnotherBranchIsNoneOfItsBusiness() async {
+        let world = ScriptedWorld()
+        world.push("a1", ["pi-1/mtu": 1400])
+        await world.run { controller in
+            #expect(await eventually { await controller.status().source.revision == "a1" })
+            #expect(await controller.follows("refs/heads/main"))
+            #expect(await !controller.follows("refs/heads/feature"))
+            #expect(await controller.follows(nil))
+        }
+        var configuration = Configuration()
+        configuration.source.revision = "stable"
+        await world.run(configuration) { controller in
+            #expect(await controller.follows("refs/tags/stable"))
+            #expect(await !controller.follows("refs/heads/main"))
+        }
+    }
+
     @Test func aBrokenRevisionChangesNothingAndIsSaid() async {
         let world = ScriptedWorld()
         world.push("a1", ["pi-1/mtu": 1400])

@@ -149,7 +149,7 @@ final class ScriptedWorld: Sendable {
             Target.host(Host(name: name, address: name, position: SourcePosition(file: "hosts.yaml", line: 1, column: 1)))
         }
         let desired = DesiredState(targets: hosts, resources: resources.sorted { $0.address < $1.address }, contentHash: commit)
-        state.withLock { $0.source = .loaded(Revision(commit: commit, desired: desired)) }
+        state.withLock { $0.source = .loaded(Revision(commit: commit, ref: "refs/heads/main", desired: desired)) }
     }
 
     static func address(_ text: String) -> ResourceAddress {

@@ -185,7 +185,7 @@ final class ControllerComposition: Sendable {
             guard tree.problems.isEmpty || mayBeEmpty(tree.problems, [.specs, .source], hadSpecs: hadSpecs) else {
                 return .refused(commit: tree.commit, tree.problems.map(\.line))
             }
-            return load(tree.files, commit: tree.commit, notes: tree.notes, hadSpecs: hadSpecs)
+            return load(tree.files, commit: tree.commit, ref: tree.ref, notes: tree.notes, hadSpecs: hadSpecs)
         } catch {
             let line = error.fix.isEmpty ? error.message : "\(error.message). \(error.fix)"
             // A repository or a branch that is not there may be back any moment, like one that gives no answer.
@@ -214,7 +214,7 @@ final class ControllerComposition: Sendable {
     /// Reads and checks the files of a revision.
     ///
     /// - Parameter hadSpecs: Whether the revision before it had specs; false where there was none.
-    private func load(_ files: [SourceFile], commit: String?, notes: [String], hadSpecs: Bool) -> Fetched {
+    private func load(_ files: [SourceFile], commit: String?, ref: String? = nil, notes: [String], hadSpecs: Bool) -> Fetched {
         let desired: DesiredState
         do throws(SpecMistakes) {
             desired = try Source.desired(files, contextIsGiven: options.context != nil || Source.isInPod)
@@ -229,7 +229,7 @@ final class ControllerComposition: Sendable {
         }
         let objections = configuration.policy.objections(to: desired)
         guard objections.isEmpty else { return .refused(commit: commit, objections.map(\.line)) }
-        return .loaded(Revision(commit: commit, desired: desired, notes: notes + desired.notes))
+        return .loaded(Revision(commit: commit, ref: ref, desired: desired, notes: notes + desired.notes))
     }
 
     // MARK: Journal

@@ -122,7 +122,9 @@ struct ControllerService: Sendable {
     /// Has the source asked for what was pushed, and waits for what comes of it.
     private func carryOut(_ notices: [PushNotice], wait: Duration) async -> [String] {
         var last: String?
-        for notice in notices where concerns(notice) {
+        for notice in notices {
+            // Another branch's push changes nothing here.
+            guard await controller.follows(notice.ref) else { continue }
             await controller.announce(commit: notice.commit, byWebhook: true)
             last = notice.commit ?? last
         }
@@ -131,17 +133,13 @@ struct ControllerService: Sendable {
         return await controller.outcome(of: last, within: wait)
     }
 
-    /// Whether a notice is about what is followed: another branch's push changes nothing here.
-    private func concerns(_ notice: PushNotice) -> Bool {
-        guard let ref = notice.ref, let revision = configuration.source.revision else { return true }
-        return ref == revision || ref == "refs/heads/\(revision)" || ref == "refs/tags/\(revision)"
-    }
-
     private func webhookServer(_ webhooks: Configuration.Webhooks) throws -> WebhookServer {
         let controller = controller
         return try WebhookServer(webhooks, following: configuration.source, metrics: metrics, logger: log) { notice in
-            guard concerns(notice) else { return }
-            Task { await controller.announce(commit: notice.commit, byWebhook: true) }
+            Task {
+                guard await controller.follows(notice.ref) else { return }
+                await controller.announce(commit: notice.commit, byWebhook: true)
+            }
         }
     }
 

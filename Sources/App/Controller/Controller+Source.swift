@@ -185,6 +185,14 @@ extension Controller {
         metrics.set(.followed, to: Double(targets.values.count { $0.isFollowed }))
     }
 
+    /// Whether a push of this reference can change what is followed.
+    package func follows(_ ref: String?) -> Bool {
+        guard let ref else { return true }
+        if let name = configuration.source.revision { return [name, "refs/heads/\(name)", "refs/tags/\(name)"].contains(ref) }
+        guard let followed = revision?.ref, followed.hasPrefix("refs/") else { return true }
+        return ref == followed
+    }
+
     // MARK: Who waits
 
     /// What came of a commit, where that is known already.

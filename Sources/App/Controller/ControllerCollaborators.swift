@@ -7,12 +7,15 @@ package import ResourceModel
 package struct Revision: Sendable {
     /// 40 hexadecimal digits; nil: the source is a folder.
     package var commit: String?
+    /// `refs/heads/main`, where the source says so.
+    package var ref: String?
     package var desired: DesiredState
     /// What a person should know: the branch was force-pushed, for one.
     package var notes: [String]
 
-    package init(commit: String?, desired: DesiredState, notes: [String] = []) {
+    package init(commit: String?, ref: String? = nil, desired: DesiredState, notes: [String] = []) {
         self.commit = commit
+        self.ref = ref
         self.desired = desired
         self.notes = notes
     }
