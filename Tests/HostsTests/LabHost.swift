@@ -123,9 +123,9 @@ actor HostEvents {
         await task?.value
     }
 
-    /// Whether it ends by itself.
+    /// Whether it ends by itself: at the latest when the pause before the next try is over, which is up to 30 s long.
     func ends() async throws -> Bool {
-        for _ in 0..<1000 {
+        for _ in 0..<4500 {
             if isOver { return true }
             try await Task.sleep(for: .milliseconds(10))
         }
