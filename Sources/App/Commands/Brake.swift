@@ -3,7 +3,6 @@ import Planning
 import Reconciling
 import ResourceModel
 import Stores
-import Synchronization
 
 /// What `plumb pause` has paused in this data directory, read anew each time it is asked: a brake that is pulled counts from the next action on.
 struct Brake: Sendable {
@@ -15,20 +14,7 @@ struct Brake: Sendable {
         store = PauseStore(in: dataDirectory.flatMap { $0.isEmpty ? nil : DataDirectory(existing: $0) })
     }
 
-    /// Of a process that looks every fraction of a second anyway: what it saw last. nil: each question is asked of the store.
-    var lastLook: PauseLook?
-
-    func pauses(at now: Date = Date()) throws(StoreFailure) -> [Pause] {
-        if let seen = lastLook?.recent { return seen.filter { $0.isActive(at: Moment(now)) } }
-        return try look(at: now)
-    }
-
-    /// The same, asked of the store in any case.
-    func look(at now: Date = Date()) throws(StoreFailure) -> [Pause] {
-        let pauses = together(try store.active(at: now).map(Pause.init))
-        lastLook?.note(pauses)
-        return pauses
-    }
+    func pauses(at now: Date = Date()) throws(StoreFailure) -> [Pause] { together(try store.active(at: now).map(Pause.init)) }
 
     /// Why this action may not start now; nil: it may. Where it can't be known what is paused, nothing starts.
     func objection(to action: Action, at now: Date = Date()) -> Problem? {
@@ -48,20 +34,6 @@ struct Brake: Sendable {
             verdicts[action.address] = objection(to: action, at: now).map { Withheld($0.status, $0.message) }
         }
     }
-}
-
-/// What was paused when it was looked last; it counts for half a second.
-final class PauseLook: Sendable {
-    private let state = Mutex<(pauses: [Pause], at: ContinuousClock.Instant)?>(nil)
-
-    var recent: [Pause]? {
-        state.withLock { state in
-            guard let state, ContinuousClock.now - state.at < .milliseconds(500) else { return nil }
-            return state.pauses
-        }
-    }
-
-    func note(_ pauses: [Pause]) { state.withLock { $0 = (pauses, .now) } }
 }
 
 extension Pause {

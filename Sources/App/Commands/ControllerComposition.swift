@@ -51,8 +51,6 @@ final class ControllerComposition: Sendable {
         // A repair takes milliseconds; waiting for the disk before and after each would double that.
         journal = try Journal.open(in: directory, durability: .process)
         var brake = Brake(dataDirectory: directory.path)
-        // The service looks five times a second. Each write to the journal makes the store read all of it anew, which a repair need not wait for.
-        brake.lastLook = PauseLook()
         if let settings = configuration.leaderElection {
             let connection: ClusterConnection
             do throws(APIFailure) {

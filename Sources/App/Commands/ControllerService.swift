@@ -185,7 +185,7 @@ struct ControllerService: Sendable {
                     if let failure, failure != unshared { log.warning("what is paused is not shared with other replicas: \(failure)") }
                     unshared = failure
                 }
-                let paused = Set(try world.brake.look())
+                let paused = Set(try world.brake.pauses())
                 if now != version || paused != active {
                     (version, active) = (now, paused)
                     await controller.pausesChanged(resumed: resumed)
