@@ -24,7 +24,7 @@ final class ControllerComposition: Sendable {
     let options: SharedOptions
     let journal: Journal
     private let directory: DataDirectory
-    private let caller = Caller.current(environment: ProcessInfo.processInfo.environment)
+    private let holder = LockHolder(caller: .current(environment: ProcessInfo.processInfo.environment), since: Date(), command: "plumb run")
     private let log: Logger
     private let shared = Mutex(Shared())
     private let clusters: Clusters
@@ -245,7 +245,7 @@ final class ControllerComposition: Sendable {
         ApplyRecord(
             journal: journal,
             lock: lock,
-            holder: LockHolder(caller: caller, since: Date(), command: "plumb run"),
+            holder: holder,
             command: "run",
             source: composition.inventories.source.words,
             say: { [log] in log.warning("\($0.trimmingCharacters(in: .whitespacesAndNewlines))") }
@@ -254,14 +254,14 @@ final class ControllerComposition: Sendable {
 
     /// nil: another apply has it.
     private func takeLock() throws(StoreFailure) -> ApplyLock? {
-        let caller = caller
         let directory = directory
+        let holder = holder
         return try shared.withLock { (shared) throws(StoreFailure) -> ApplyLock? in
             if let lock = shared.lock, lock.isHeld {
                 shared.holders += 1
                 return lock
             }
-            switch try ApplyLock.take(in: directory, for: LockHolder(caller: caller, since: Date(), command: "plumb run")) {
+            switch try ApplyLock.take(in: directory, for: holder) {
             case .held: return nil
             case .taken(let lock):
                 shared.lock = lock
@@ -371,6 +371,7 @@ final class ControllerComposition: Sendable {
         let following = clusters[cluster]
         following.begin(desired.resources)
         let base = collaborators
+        let caller = holder.caller
         let own = "\(caller.user)@\(caller.host)/\(caller.process.pid)/"
         collaborators.prepare = { target, actions in
             // What is made or deleted takes more than one request.

@@ -1,5 +1,6 @@
 package import Foundation
 import Glibc
+import Synchronization
 
 /// Who holds the lock, as its file says.
 package struct LockHolder: Hashable, Sendable, Codable {
@@ -81,14 +82,25 @@ package final class ApplyLock: Sendable {
 
     /// Says anew who holds it.
     package func write(_ holder: LockHolder) throws(StoreFailure) {
-        var bytes = holder.json
-        bytes.append(UInt8(ascii: "\n"))
+        let bytes = Self.line(holder)
         let count = bytes.withUnsafeBytes { pwrite(descriptor, $0.baseAddress, $0.count, 0) }
         guard count == bytes.count, ftruncate(descriptor, off_t(bytes.count)) == 0 else {
             throw StoreFailure(
                 "\(directory.path)/\(Self.fileName) can't be written: \(reason(count < 0 ? errno : ENOSPC))",
                 fix: "Make room on its disk, or give another directory with --data-dir."
             )
+        }
+    }
+
+    /// The controller takes it under one name a thousand times a day.
+    private static let lastLine = Mutex<(holder: LockHolder, bytes: [UInt8])?>(nil)
+
+    private static func line(_ holder: LockHolder) -> [UInt8] {
+        lastLine.withLock { last in
+            if let last, last.holder == holder { return last.bytes }
+            let bytes = holder.json + [UInt8(ascii: "\n")]
+            last = (holder, bytes)
+            return bytes
         }
     }
 

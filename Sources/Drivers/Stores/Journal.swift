@@ -145,7 +145,7 @@ package final class Journal: Sendable {
                     """
             )
             for (position, action) in actions.enumerated() {
-                let started = first.flatMap { $0.address == action.address ? $0.time : nil }
+                let started = first.flatMap { $0.address == action.address ? $0.time.column : nil }
                 try insertion.execute(arguments: [
                     id, position, action.address, action.kind, action.operation, action.fingerprint, action.fieldsJSON, action.stepsJSON, started,
                 ])
@@ -158,7 +158,7 @@ package final class Journal: Sendable {
     package func start(_ address: String, of run: Int64, at time: Date) async throws(StoreFailure) {
         try await write { database in
             let update = try database.cachedStatement(sql: "UPDATE action SET started = ? WHERE run = ? AND address = ?")
-            try update.execute(arguments: [time, run, address])
+            try update.execute(arguments: [time.column, run, address])
             guard database.changesCount == 1 else {
                 throw StoreFailure(
                     "\(address) is not in the journal's run \(run)",
@@ -181,7 +181,7 @@ package final class Journal: Sendable {
             let update = try database.cachedStatement(
                 sql: "UPDATE action SET ended = ?, milliseconds = ?, outcome = ?, message = ? WHERE run = ? AND address = ?"
             )
-            try update.execute(arguments: [time, duration?.milliseconds, outcome.rawValue, message, run, address])
+            try update.execute(arguments: [time.column, duration?.milliseconds, outcome.rawValue, message, run, address])
         }
     }
 
@@ -189,7 +189,7 @@ package final class Journal: Sendable {
     package func end(_ run: Int64, outcome: RunOutcome, message: String, at time: Date) async throws(StoreFailure) {
         try await write { database in
             let update = try database.cachedStatement(sql: "UPDATE run SET ended = ?, outcome = ?, message = ? WHERE id = ?")
-            try update.execute(arguments: [time, outcome.rawValue, message, run])
+            try update.execute(arguments: [time.column, outcome.rawValue, message, run])
         }
     }
 

@@ -1,3 +1,4 @@
+import Foundation
 import GRDB
 import Values
 
@@ -59,7 +60,7 @@ extension RunStart {
         )
         try insertion.execute(arguments: [
             command, source, revision, planID, caller.user, caller.host, caller.origin, caller.process.pid,
-            Int64(bitPattern: caller.process.started), caller.process.bootID, caller.process.namespace, started,
+            Int64(bitPattern: caller.process.started), caller.process.bootID, caller.process.namespace, started.column,
         ])
         return database.lastInsertedRowID
     }
@@ -109,4 +110,12 @@ extension ActionRecord {
 extension Value? {
     /// JSON has one word for "nothing there".
     fileprivate var unlessNull: Value? { self == .some(.null) ? .none : self }
+}
+
+extension Date {
+    /// As GRDB writes a date, without the formatter that takes longer than the statement does.
+    var column: String { formatted(Self.columnStyle) }
+
+    private static let columnStyle = Date.ISO8601FormatStyle(dateTimeSeparator: .space, includingFractionalSeconds: true, timeZone: .gmt)
+        .year().month().day().time(includingFractionalSeconds: true)
 }

@@ -86,17 +86,24 @@ package final class PauseStore: Sendable {
         guard let database = state.database else { return state.content }
         let known = state.version
         let own = database === journal?.database ? journal?.pauseWrites.withLock(\.self) ?? 0 : 0
+        func version(_ database: Database) throws -> Version {
+            Version(others: try Int.fetchOne(database.cachedStatement(sql: "PRAGMA data_version")) ?? 0, own: own)
+        }
         let read: (Version, Content)?
         do {
-            read = try database.read { database -> (Version, Content)? in
-                let version = Version(others: try Int.fetchOne(database.cachedStatement(sql: "PRAGMA data_version")) ?? 0, own: own)
-                if version == known { return nil }
-                try JournalSchema.check(database, path: path)
-                // Asked of the file: what is remembered of its tables is of before another process has brought it up to date.
-                let tables = try Int.fetchOne(database, sql: "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'pause'") ?? 0
-                guard tables == 1 else { return (version, Content()) }
-                return (version, try Self.content(database))
-            }
+            // Outside of a transaction: that is most of what asking for a number costs.
+            let isKnown = try known != nil && database.unsafeRead(version) == known
+            read =
+                try isKnown
+                ? nil
+                : database.read { database -> (Version, Content)? in
+                    let version = try version(database)
+                    try JournalSchema.check(database, path: path)
+                    // Asked of the file: what is remembered of its tables is of before another process has brought it up to date.
+                    let tables = try Int.fetchOne(database, sql: "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'pause'") ?? 0
+                    guard tables == 1 else { return (version, Content()) }
+                    return (version, try Self.content(database))
+                }
         } catch {
             // Opened anew the next time.
             state.database = nil
