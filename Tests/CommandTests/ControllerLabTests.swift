@@ -384,5 +384,44 @@ extension LabTests {
             }
             try await lab.request("DELETE", "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases/plumb-test-replicas")
         }
+
+        @Test func aPauseGivenAtOneReplicaCountsAtTheOther() async throws {
+            let lab = try Lab()
+            try await lab.withHost("shared") {
+                let replicas = try [RunningController(lab), RunningController(lab)]
+                for replica in replicas {
+                    replica.settings = "leaderElection: {context: home, namespace: kube-system, name: plumb-test-pauses}"
+                    try replica.write(["a.yaml": Lab.hosts(["shared"]) + Lab.promiscuous])
+                }
+                let (first, second) = (replicas[0], replicas[1])
+                try await first.start()
+                try await first.reaches("it leads") { $0["leading"] == true && $0.isHeld("shared") }
+                try await second.start()
+                try await second.reaches("it follows") { $0["leading"] == false && $0.revision != nil }
+
+                try await second.command("pause", "--host", "shared", "--reason", "new antenna")
+                try await first.eventually("the leader knows") { first.log.contains("new antenna") }
+                try await lab.setPromiscuous("shared", false)
+                func isHeld(_ status: Value) -> Bool {
+                    status.open("shared", beginsWith: "held shared/NetworkInterface/wlan0: paused ")?.contains("new antenna") ?? false
+                }
+                try await first.reaches("held", isHeld)
+                // Who leads next goes by it, too, and so does one that is started anew.
+                first.kill9()
+                try await second.reaches("it leads") { $0["leading"] == true && isHeld($0) }
+                try await first.start()
+                try await first.reaches("it follows") { $0["leading"] == false && $0.revision != nil }
+                #expect(second.stop() == 0)
+                try await first.reaches("it leads again") { $0["leading"] == true && isHeld($0) }
+                #expect(try await !lab.isPromiscuous("shared"))
+
+                // Taken back where it was not given.
+                try await first.command("resume", "--host", "shared")
+                try await first.eventually("promiscuous again") { try await lab.isPromiscuous("shared") }
+                #expect(first.stop() == 0)
+            }
+            try await lab.request("DELETE", "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases/plumb-test-pauses")
+            try await lab.request("DELETE", "/api/v1/namespaces/kube-system/configmaps/plumb-test-pauses")
+        }
     }
 }
