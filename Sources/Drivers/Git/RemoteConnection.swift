@@ -81,7 +81,8 @@ final class RemoteConnection {
         options.follow_redirects = GIT_REMOTE_REDIRECT_NONE
         options.update_fetchhead = 0
         options.download_tags = GIT_REMOTE_DOWNLOAD_TAGS_NONE
-        if isShallow { _ = plumb_git_set_depth(&options, 1) }
+        // Over connections that keep their state libgit2 (1.8.4, for one) says what it wants twice, and the server hangs up.
+        if isShallow, isStateless { _ = plumb_git_set_depth(&options, 1) }
         var specs = references.map { name -> UnsafeMutablePointer<CChar>? in
             strdup("+\(name):refs/plumb/\(name.hasPrefix("refs/") ? String(name.dropFirst(5)) : name)")
         }

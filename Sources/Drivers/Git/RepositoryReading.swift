@@ -64,18 +64,21 @@ final class RepositoryReading {
         let cache = try RepositoryCache(request.cache, limits: request.limits)
         if needsHistory, try cache.repository.isShallow { try cache.reset() }
         do throws(Stop) {
-            return try read(cache)
+            if let result = try read(cache) { return result }
         } catch {
             // What was kept may be broken; a second failure is about something else.
             guard !cache.isFresh, error.mayBeDamage else { throw error }
-            try cache.reset()
-            return try read(cache)
         }
+        // Only here, where nobody has the old one open any more: libgit2 remembers packs by their paths.
+        try cache.reset()
+        guard let result = try read(cache) else { throw .failure(GitFailure(.unreachable, "\(url.shown): the server sent something else")) }
+        return result
     }
 
     private var needsHistory: Bool { request.last != nil || request.expecting != nil }
 
-    private func read(_ cache: RepositoryCache) throws(Stop) -> Result {
+    /// - Returns: nil: what is kept has too little history to go on from; rather once more from the start than a history with holes.
+    private func read(_ cache: RepositoryCache) throws(Stop) -> Result? {
         if let commit = request.revision, Advertisement.isCommit(commit), try cache.repository.has(commit) {
             // It can't have become another one.
             return try finish(try cache.repository, Advertisement.Choice(reference: nil, object: commit, commit: commit))
@@ -85,11 +88,8 @@ final class RepositoryReading {
         let choice = try Self.choose(request.revision, in: advertised, of: url)
         if let known = request.known, choice.commit == known { return .unchanged(commit: known) }
         if try !cache.repository.has(choice.object) {
-            if try cache.repository.isShallow {
-                // Rather once more from the start than a history with holes.
-                try cache.reset()
-                return try read(cache)
-            }
+            let kept = try cache.repository
+            if !cache.isFresh, kept.isShallow { return nil }
             if let reference = choice.reference {
                 try connection.fetch([reference], isShallow: cache.isFresh && !needsHistory)
             } else if let name = advertised.references.first(where: { $0.value.object == choice.object })?.key {
