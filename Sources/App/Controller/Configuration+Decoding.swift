@@ -79,9 +79,9 @@ extension Configuration {
             election.identity = decoder.string("identity")
             return election
         }
-        let source = source.url
-        reports = decoder.nested("reports") { Reports(&$0, source: source) }
-        if reports?.pullRequests == true, !source.contains(":") {
+        let url = source.url
+        reports = decoder.nested("reports") { Reports(&$0, source: url) }
+        if reports?.pullRequests == true, !url.contains(":") {
             let fix = "Where it is a folder, say 'pullRequests: false'."
             decoder.report("'reports' needs a 'source.url' that is a git repository", at: decoder.position(of: "reports"), fix: fix)
         }
