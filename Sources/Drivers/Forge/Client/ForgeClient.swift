@@ -86,6 +86,12 @@ package actor ForgeClient {
 
     package func close() async { await transport.close() }
 
+    /// Whether a client could be made of these; nothing is contacted.
+    package nonisolated static func check(_ service: ForgeService, url: String?, repository: String) throws(ForgeFailure) {
+        _ = try ForgeAPI(service, repository: repository)
+        _ = try ForgeEndpoint(service, url: url)
+    }
+
     // MARK: Questions
 
     /// Everything about a pull request that decides about how it is planned.
