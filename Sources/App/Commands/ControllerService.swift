@@ -11,12 +11,12 @@ import Values
 
 /// Everything that runs beside the controller: its servers, the brake, the election, and what systemd is told.
 struct ControllerService: Sendable {
-    private let configuration: Configuration
-    private let controller: Controller
+    let configuration: Configuration
+    let controller: Controller
     private let world: ControllerComposition
     private let election: LeaderElection?
-    private let metrics: Metrics
-    private let log: Logger
+    let metrics: Metrics
+    let log: Logger
     private let service = ServiceManager()
     private let stopping: AsyncStream<Void>.Continuation
     private let stops: AsyncStream<Void>
@@ -80,6 +80,7 @@ struct ControllerService: Sendable {
                 for await _ in AsyncStream<Void>.makeStream().stream {}
             }
             serve("the watchdog") { await reportAlive() }
+            if let keeper = driftIssueKeeper() { serve("the issue about drift") { await keeper.run() } }
             if let election { serve("the election") { await elect(election) } }
             group.addTask {
                 for await _ in stops {}

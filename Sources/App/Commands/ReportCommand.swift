@@ -22,6 +22,9 @@ struct ReportCommand: AsyncParsableCommand {
             With --forge and --pull-request the report is posted there as one comment and one status, updated in place; base, head, and who the author is come
             from the forge. Of an author who may not write to the repository it is as with --untrusted, in a public repository as with --hide-values.
 
+            With --forge and --drift-issue nothing is compared: one issue says what differs from the base (default: the repository's HEAD) now, each with its two
+            ways out. It is opened, updated in place, closed when all is as declared, and opened again; for a job that runs now and then.
+
             With --untrusted nothing is read, compared or shown that the base does not declare: SECURITY.md has all of it.
 
             Exit status: 0; 1 the specs are wrong (of the head: the report names each mistake), or something could not be read.
@@ -62,10 +65,17 @@ struct ReportCommand: AsyncParsableCommand {
         for (option, revision) in [("--base", base), ("--head", head)] where revision?.isEmpty ?? (posting.forge == nil) {
             throw ValidationError("\(option) needs the name of a branch or a tag, or a commit.")
         }
+        guard posting.driftIssue else { return }
+        if head != nil || untrusted || output != .markdown {
+            throw ValidationError(
+                "--drift-issue is about --base alone: no --head, no --untrusted, and no --output (plumb plan --output json has it)."
+            )
+        }
     }
 
     func run() async throws {
         let terminal = Terminal(plain: options.noColor)
+        if posting.driftIssue { return try await keepDriftIssue(terminal) }
         guard posting.forge != nil else {
             let audience = PullRequestReport.Audience(isForStranger: untrusted, hidesValues: hideValues)
             let run = try ReportRun(repository: source, options: options, audience: audience, terminal: terminal)

@@ -13,6 +13,12 @@ struct ReportPostingOptions: ParsableArguments {
     @Option(name: .customLong("pull-request"), help: ArgumentHelp("With --forge: the number of the pull (merge) request.", valueName: "n"))
     var number: Int?
 
+    @Flag(
+        name: .customLong("drift-issue"),
+        help: "With --forge, in place of a pull request: keep one issue that says what differs from --base, open while something does."
+    )
+    var driftIssue = false
+
     @Option(
         help: ArgumentHelp("With --forge: OWNER/NAME there (default: $GITHUB_REPOSITORY, $CI_PROJECT_PATH).", valueName: "owner/name")
     )
@@ -34,7 +40,11 @@ struct ReportPostingOptions: ParsableArguments {
     var authorityFile: String?
 
     func validate() throws {
-        guard (forge == nil) == (number == nil) else { throw ValidationError("--forge and --pull-request go together.") }
+        if driftIssue {
+            guard forge != nil, number == nil else { throw ValidationError("--drift-issue goes with --forge, and without --pull-request.") }
+        } else {
+            guard (forge == nil) == (number == nil) else { throw ValidationError("--forge and --pull-request (or --drift-issue) go together.") }
+        }
         if let number, number < 1 { throw ValidationError("--pull-request must be a number from 1, not \(number).") }
     }
 

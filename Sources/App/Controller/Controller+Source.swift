@@ -127,6 +127,7 @@ extension Controller {
                 if case .host = target { startFollowing(target.name) }
             }
         }
+        driftChanges?.yield()
         remember()
         answerWaiters()
     }

@@ -42,6 +42,8 @@ package actor Controller {
     /// What is remembered is being kept.
     private var keeping: Task<Void, Never>?
     private var pauses: [Pause] = []
+    /// Told where what is only reported may have changed.
+    var driftChanges: AsyncStream<Void>.Continuation?
 
     private var isLeading: Bool
     private let mayLead: @Sendable () -> Bool
@@ -143,6 +145,7 @@ package actor Controller {
     package func setLeading(_ leads: Bool) {
         guard leads != isLeading else { return }
         isLeading = leads
+        driftChanges?.yield()
         mayAct.withLock { $0 = leads && !isStopping }
         metrics.set(.leading, to: leads ? 1 : 0)
         log.info(leads ? "leading" : "following: another one leads")

@@ -1,4 +1,5 @@
 package import Foundation
+import Planning
 import ResourceModel
 
 /// What `plumb status` is told: how each target stands, and to which revision.
@@ -74,6 +75,8 @@ struct TargetState {
     var inSyncAt: (label: String, since: Date)?
     /// Where what is declared and not so stands, at the revision `observedAt`: what depends on it has to wait.
     var unsettled: Set<ResourceAddress> = []
+    /// What differs there and is only reported.
+    var reported: [ResourceAddress: Action] = [:]
     /// Answers missing in a row.
     var failures = 0
     var isFollowed = false

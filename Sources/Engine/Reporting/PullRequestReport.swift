@@ -168,7 +168,7 @@ package struct PullRequestReport: Sendable {
 }
 
 extension PullRequestReport.Change {
-    fileprivate init(_ action: Action, _ fields: [FieldDifference], for audience: PullRequestReport.Audience, remark: String = "") {
+    init(_ action: Action, _ fields: [FieldDifference], for audience: PullRequestReport.Audience, remark: String = "") {
         self.init(
             address: action.address,
             kind: action.kind,
@@ -191,7 +191,7 @@ extension PlanDifference.Ended {
 }
 
 extension PullRequestReport.ReportedProblem {
-    fileprivate init(_ problem: Problem, _ since: PullRequestReport.Since, for audience: PullRequestReport.Audience) {
+    init(_ problem: Problem, _ since: PullRequestReport.Since, for audience: PullRequestReport.Audience) {
         self.init(problem: problem, since: since)
         if audience.hidesWords { self.problem.message = problem.status.plainWords }
     }

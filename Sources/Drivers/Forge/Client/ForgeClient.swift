@@ -126,6 +126,11 @@ package actor ForgeClient {
         return numbers
     }
 
+    /// Whether everybody, or everybody with an account there, can read the repository. What is not said is public.
+    package func isPublicRepository() async throws(ForgeFailure) -> Bool {
+        do throws(SendFailure) { return api.isPublic(try await send(api.repositoryFacts(), until: deadline).body) } catch { throw error.failure }
+    }
+
     /// GitLab's project, which says who can read it.
     private func project(until end: ContinuousClock.Instant) async throws(SendFailure) -> Value {
         if let (value, at) = isPublic, .now - at < .seconds(300) { return value }
