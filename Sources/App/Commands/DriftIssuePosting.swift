@@ -1,6 +1,5 @@
 import ArgumentParser
 import Forge
-import Planning
 import Reporting
 
 extension ReportCommand {
@@ -8,38 +7,44 @@ extension ReportCommand {
     ///
     /// - Throws: exit status 1, after the reason was printed.
     func keepDriftIssue(_ terminal: Terminal) async throws {
-        let run = try ReportRun(repository: source, options: options, audience: .init(hidesValues: hideValues), terminal: terminal)
-        let (plan, revision, observedAt) = try await run.drift(at: base)
-        let issue: DriftIssue
+        let outcome: Result<DriftIssue, any Error>
         do throws(ForgeFailure) {
-            guard let client = try posting.client(site: run.site) else { return }
-            let outcome: Result<DriftIssue, ForgeFailure>
+            // As in ReportRun, which needs to know first what may be shown.
+            let site = (options.git.path ?? "").split(separator: "/").joined(separator: "/")
+            guard let client = try posting.client(site: site) else { return }
             do throws(ForgeFailure) {
                 // A public repository's issues are read by everybody.
                 let isPublic = try await client.isPublicRepository()
-                let found = DriftIssue(
-                    revision: revision,
-                    site: run.site,
-                    hidesValues: hideValues || isPublic,
-                    observedAt: observedAt,
-                    actions: plan.actions,
-                    problems: plan.problems
-                )
-                let words = try await client.post(found)
-                terminal.writeError("\(client.service.name), drift: \(words)\n")
-                outcome = .success(found)
+                outcome = await drift(hidesValues: hideValues || isPublic, terminal)
+                if case .success(let issue) = outcome {
+                    terminal.writeError("\(client.service.name), drift: \(try await client.post(issue))\n")
+                }
             } catch {
-                outcome = .failure(error)
+                await client.close()
+                throw error
             }
             await client.close()
-            issue = try outcome.get()
         } catch {
             let fix = error.fix.map { "    \(Escaping.shown($0))\n" } ?? ""
             terminal.writeError("\(terminal.errors.errorWord): the issue was not brought up to date: \(Escaping.shown(error.message))\n\(fix)")
             throw ExitCode(1)
         }
+        let issue = try outcome.get()
         terminal.write("\(issue.markdown(budget: maxBytes ?? .max))\n\(issue.time)\n")
         if !issue.isComplete { throw ExitCode(1) }
+    }
+
+    /// What differs is what a report of one revision says has drifted.
+    private func drift(hidesValues: Bool, _ terminal: Terminal) async -> Result<DriftIssue, any Error> {
+        do {
+            let run = try ReportRun(repository: source, options: options, audience: .init(hidesValues: hidesValues), terminal: terminal)
+            let report = try await run.report(base: base ?? "HEAD", head: base ?? "HEAD")
+            // Said already. Nothing is in force of specs that are wrong, so that nothing can be said of what differs from them.
+            if report.baseMistakes > 0 || !report.mistakes.isEmpty { throw ExitCode(1) }
+            return .success(DriftIssue(report, site: run.site))
+        } catch {
+            return .failure(error)
+        }
     }
 }
 

@@ -77,28 +77,6 @@ struct ReportRun {
         return try await compare(revisions, baseDesired, headDesired, baseMistakes: baseMistakes, notes: headTree.notes)
     }
 
-    /// What differs from one revision now.
-    ///
-    /// - Parameter base: nil: the remote's HEAD.
-    /// - Throws: exit status 1, after the reason was printed, where the repository can't be read or its specs are wrong.
-    func drift(at base: String?) async throws -> (Plan, PullRequestReport.Revision, Moment) {
-        let tree: GitTree
-        do throws(GitFailure) {
-            tree = try await read(base, GitLimits(), verify: options.git.signers.map { GitVerification(allowedSigners: $0) }, last: nil)
-        } catch {
-            throw terminal.failed(error)
-        }
-        switch load(tree, maxResources: 1_000_000) {
-        case .success(let desired):
-            let revision = PullRequestReport.Revision(name: base ?? tree.commit, commit: tree.commit)
-            let (_, outcome, observedAt) = try await observe((revision, revision), desired, desired)
-            return (outcome.base, revision, observedAt)
-        case .failure(let mistakes):
-            tell(mistakes.annotations)
-            throw ExitCode(1)
-        }
-    }
-
     private func compare(
         _ revisions: (base: PullRequestReport.Revision, head: PullRequestReport.Revision),
         _ base: DesiredState,
@@ -106,32 +84,6 @@ struct ReportRun {
         baseMistakes: Int,
         notes: [String]
     ) async throws -> PullRequestReport {
-        let (both, outcome, observedAt) = try await observe(revisions, base, head)
-        var report = PullRequestReport(
-            source: location.shown,
-            base: revisions.base,
-            head: revisions.head,
-            audience: audience,
-            observedAt: observedAt,
-            plans: (outcome.base, outcome.head),
-            difference: outcome.difference,
-            part: both.strangersPart,
-            targets: both.targets,
-            baseMistakes: baseMistakes
-        )
-        if notes.contains(where: { $0.hasPrefix("force-pushed") }) {
-            report.notes.append(
-                "the head does not contain the base: what came to the base since looks undone here. Report the merge of both as --head"
-            )
-        }
-        return report
-    }
-
-    private func observe(
-        _ revisions: (base: PullRequestReport.Revision, head: PullRequestReport.Revision),
-        _ base: DesiredState,
-        _ head: DesiredState
-    ) async throws -> (PullRequestPass, PullRequestPass.Outcome, Moment) {
         try checkSelection(base, head)
         let identity = SourceIdentity(ofRemote: GitLocation.shown(location.url), path: site)
         let composition = Composition(options: options, source: identity, keepsCaches: false) { terminal.writeError("\(Escaping.shown($0))\n") }
@@ -162,7 +114,24 @@ struct ReportRun {
         let outcome = await both.compare(with: composition.pullRequestCollaborators(for: audience)) { progress.answered($0.name, $1) }
         progress.finish()
         await composition.close()
-        return (both, outcome, observedAt)
+        var report = PullRequestReport(
+            source: location.shown,
+            base: revisions.base,
+            head: revisions.head,
+            audience: audience,
+            observedAt: observedAt,
+            plans: (outcome.base, outcome.head),
+            difference: outcome.difference,
+            part: both.strangersPart,
+            targets: both.targets,
+            baseMistakes: baseMistakes
+        )
+        if notes.contains(where: { $0.hasPrefix("force-pushed") }) {
+            report.notes.append(
+                "the head does not contain the base: what came to the base since looks undone here. Report the merge of both as --head"
+            )
+        }
+        return report
     }
 
     // MARK: Specs
@@ -173,7 +142,7 @@ struct ReportRun {
 
     private var isLocal: Bool { location.url.hasPrefix("file:") }
 
-    private func read(_ revision: String?, _ limits: GitLimits, verify: GitVerification?, last: String?) async throws(GitFailure) -> GitTree {
+    private func read(_ revision: String, _ limits: GitLimits, verify: GitVerification?, last: String?) async throws(GitFailure) -> GitTree {
         var git = options.sourceOptions.gitOptions
         git.cacheDirectory = nil
         git.ssh.cacheDirectory = nil

@@ -12,15 +12,10 @@ package struct DriftIssue: Sendable {
     /// What is live is not shown: everybody can read it.
     package var hidesValues: Bool
     package var observedAt: Moment
-    private let differences: [Difference]
+    private let differences: [PullRequestReport.Change]
     private let problems: [PullRequestReport.ReportedProblem]
     /// Whether all that is declared was looked at: what could not be read may differ, too.
     package let isComplete: Bool
-
-    private struct Difference: Sendable {
-        var change: PullRequestReport.Change
-        var isUndeclared: Bool
-    }
 
     package init(
         revision: PullRequestReport.Revision,
@@ -35,9 +30,20 @@ package struct DriftIssue: Sendable {
         self.hidesValues = hidesValues
         self.observedAt = observedAt
         let audience = PullRequestReport.Audience(hidesValues: hidesValues)
-        differences = actions.map { Difference(change: .init($0, $0.fields, for: audience), isUndeclared: $0.isUndeclared) }
+        differences = actions.map { .init($0, $0.fields, for: audience) }
         self.problems = problems.map { .init($0, .before, for: audience) }
         isComplete = !problems.contains { $0.status.preventsReading }
+    }
+
+    /// Of a report in which both revisions are one: what differs has drifted.
+    package init(_ report: PullRequestReport, site: String) {
+        revision = report.base
+        self.site = site
+        hidesValues = report.audience.hidesValues
+        observedAt = report.observedAt
+        differences = report.drifted
+        problems = report.problems
+        isComplete = report.isComplete
     }
 
     /// Whether there is something to say. Without, and complete, the issue can be closed.
@@ -72,10 +78,10 @@ package struct DriftIssue: Sendable {
 
             """
         )
-        let groups = byTarget(differences, \.change.address.target).map { target, differences in
+        let groups = byTarget(differences, \.address.target).map { target, differences in
             Group(
                 open: "<details open><summary>\(ForeignText.htmlCode(target)): \(Self.count(differences.count))</summary>\n\n",
-                items: differences.map { $0.change.item + ways(out: $0) },
+                items: differences.map { $0.item + ways(out: $0) },
                 close: "\n</details>\n\n"
             )
         }
@@ -90,11 +96,10 @@ package struct DriftIssue: Sendable {
     private static func count(_ number: Int) -> String { number == 1 ? "1 difference" : "\(number) differences" }
 
     /// A line for each way, to be copied.
-    private func ways(out difference: Difference) -> String {
-        let change = difference.change
+    private func ways(out change: PullRequestReport.Change) -> String {
         let address = change.address.description
         let adoption =
-            switch (change.operation, difference.isUndeclared) {
+            switch (change.operation, change.isUndeclared) {
             case (_, true): command("release", address, after: true) ?? "give it up with `plumb release`"
             case (.update, false): command("adopt", address, after: true) ?? "change the specs by hand"
             case (.create, false): "take it out of the specs"
