@@ -210,6 +210,8 @@ extension Controller {
         tell(work, state, before, report, seconds: seconds)
         remember()
         answerWaiters()
+        noteSettled()
+        if changed > 0 || before?.open != state.open { collaborators.hear(.changed(target: work.target)) }
     }
 
     /// How often a host is looked at that says itself that it is paused.
