@@ -2,6 +2,7 @@ import Controller
 import Forge
 import Logging
 import Planning
+import Reporting
 import ResourceModel
 import Synchronization
 import Testing
@@ -55,16 +56,17 @@ import Testing
 
     // MARK: What
 
-    private static var configuration: Configuration {
-        var configuration = Configuration()
-        configuration.policy.mode = .report
-        var auto = Configuration.Policy.Rule()
-        (auto.targets, auto.mode) = (["pi-9/*"], .auto)
-        configuration.policy.rules = [auto]
-        configuration.reports = Configuration.Reports(forge: .gitea, repository: "o/r")
-        configuration.reports?.driftIssue = true
-        return configuration
-    }
+    private static let configuration: Configuration = {
+        let text = """
+            source: {url: /srv/specs}
+            policy: {apply: report, rules: [{targets: ["pi-9/*"], apply: auto}]}
+            reports: {forge: github, repository: o/r, tokenFile: /t, pullRequests: false, driftIssue: true}
+            """
+        do { return try Configuration(yaml: Array(text.utf8), file: "plumb.yaml") } catch {
+            Issue.record("\(error.diagnostics)")
+            return Configuration()
+        }
+    }()
 
     private func addresses(_ drift: ReportedDrift?) -> [String]? { drift?.actions.map(\.address.description) }
 

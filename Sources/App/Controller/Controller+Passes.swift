@@ -215,6 +215,8 @@ extension Controller {
         tellReported(state, before: before)
         remember()
         answerWaiters()
+        noteSettled()
+        if changed > 0 || before?.open != state.open { collaborators.hear(.changed(target: work.target)) }
     }
 
     /// How often a host is looked at that says itself that it is paused.

@@ -24,6 +24,8 @@ package actor Controller {
     var revision: Revision?
     var revisionSince: Date?
     var failuresAtRevision = 0
+    /// The revision since which every target that answers was looked at.
+    var settled: String?
     let retryDelays = RetryDelays()
 
     // What was asked of the source.
@@ -149,6 +151,7 @@ package actor Controller {
         mayAct.withLock { $0 = leads && !isStopping }
         metrics.set(.leading, to: leads ? 1 : 0)
         log.info(leads ? "leading" : "following: another one leads")
+        collaborators.hear(.leading(leads))
         for name in targets.keys {
             if leads {
                 targets[name]?.observedAt = nil
@@ -329,6 +332,9 @@ package actor Controller {
     // MARK: Status
 
     package var isReady: Bool { revision != nil }
+
+    /// nil: none yet, or another replica acts.
+    package var acting: Revision? { leads ? revision : nil }
 
     package func status() -> ControllerStatus {
         let now = now

@@ -55,12 +55,28 @@ package struct ControllerStatus: Sendable, Codable {
         package var refusedRevision: String?
     }
 
+    /// What is said at a forge.
+    package struct ReportsStatus: Sendable, Codable {
+        package var forge: String
+        package var repository: String
+        /// Open pull requests for the followed branch.
+        package var open: Int
+        /// Those whose authors have had plans enough for now.
+        package var waiting: Int
+        package var lastPosted: Date?
+        /// Why a report could not be posted; it is tried again.
+        package var problem: String?
+        package var problemSince: Date?
+    }
+
     package var version: String
     package var started: Date
     package var leading: Bool
     package var source: SourceStatus
     package var targets: [TargetStatus]
     package var queueDepth: Int
+    /// nil: nothing is reported by itself.
+    package var reports: ReportsStatus?
 }
 
 /// How one target stands, as the controller keeps it.

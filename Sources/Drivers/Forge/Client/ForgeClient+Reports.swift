@@ -39,6 +39,18 @@ extension ForgeClient {
         }
     }
 
+    /// Looks for our comment on a pull request now, so that `publish` need not for the next minutes. What goes wrong is seen there again.
+    package func lookForComment(on number: Int) async {
+        let key = "comment \(number)"
+        await enter(key)
+        defer { leave(key) }
+        if memory.comment(on: number, at: .now) != nil || memory.isKnownAbsent(on: number, at: .now) { return }
+        guard let own = try? await ownComments(on: number, ReportMarker.report(site: options.site), until: deadline) else { return }
+        // What is too many is put right where the text is known.
+        if own.count == 1 { memory.remember(ReportMemory.Comment(id: own[0].id, text: own[0].text, searchedAt: .now), on: number) }
+        if own.isEmpty { memory.noteAbsence(on: number, at: .now) }
+    }
+
     private func publishOnce(
         _ text: String,
         _ marker: String,
@@ -58,7 +70,10 @@ extension ForgeClient {
                 // Somebody has deleted it.
             }
         }
-        let own = try await ownComments(on: number, marker, until: end)
+        // Once: whether it is there after a creation whose answer was lost is seen in the list alone.
+        let isAbsent = memory.isKnownAbsent(on: number, at: .now)
+        memory.noteAbsence(on: number, at: nil)
+        let own = isAbsent ? [] : try await ownComments(on: number, marker, until: end)
         let plan = CommentPlan(own: own, text: text)
         let (id, outcome): (Int64?, Published)
         switch plan.action {
