@@ -16,19 +16,17 @@ import Values
 extension LabTests {
     /// The issue about drift, at real hosts and at `Tests/Lab/forge`.
     @Suite struct DriftIssueLabTests {
-        private static let head = String(repeating: "a", count: 40)
-
         private struct Site {
             let lab: Lab
             let folder: String
-            let forge: ForgeOnLoopback
+            let forge: ForgeDouble
 
             /// - Parameter specs: Committed on `main`, as `state/specs.yaml`.
             static func with(_ specs: String, _ body: (Site) async throws -> Void) async throws {
                 let folder = "/tmp/plumb-drift-\(UUID().uuidString.prefix(8))"
                 defer { try? FileManager.default.removeItem(atPath: folder) }
                 try FileManager.default.createDirectory(atPath: "\(folder)/work/state", withIntermediateDirectories: true)
-                let forge = try await ForgeOnLoopback(head: DriftIssueLabTests.head, log: "\(folder)/forge.json")
+                let forge = try await ForgeDouble()
                 let site = Site(lab: try Lab(), folder: folder, forge: forge)
                 try await site.git("init", "-q", "-b", "main")
                 try await site.commit(specs)
@@ -58,7 +56,6 @@ extension LabTests {
                 return outcome
             }
 
-            var writes: Int { get throws { try forge.requests("POST").count + forge.requests("PATCH").count } }
         }
 
         @Test func isOneIssueThatOpensAndCloses() async throws {
@@ -67,7 +64,7 @@ extension LabTests {
                 try await Site.with(Lab.hosts(["drift-1"]) + Lab.promiscuous + Lab.leftovers) { site in
                     let opened = try await site.report()
                     #expect(opened.errorOutput.contains("issue created"), "\(opened.errorOutput)")
-                    let issue = try #require(try site.forge.issues.first)
+                    let issue = try #require(try await site.forge.issues.first)
                     let text = issue["body"]?.stringValue ?? ""
                     #expect(issue["title"] == "Plumb: 2 resources differ from the specs (state)", "\(issue)")
                     #expect(text.hasPrefix("<!-- plumb:drift:state -->\n"))
@@ -83,24 +80,25 @@ extension LabTests {
                     )
 
                     // The same but for the time: nothing is sent.
-                    let writes = try site.writes
+                    let writes = try await site.forge.writes.count
                     let again = try await site.report()
                     #expect(again.errorOutput.contains("issue unchanged"), "\(again.errorOutput)")
-                    #expect(try site.writes == writes)
+                    let more = try await site.forge.writes
+                    #expect(more.count == writes, "\(more)")
 
                     // One of the two ways out, as the issue says it.
                     let adopt = try await site.lab.plumb(["adopt", "drift-1/NetworkInterface/wlan0"], folder: "\(site.folder)/work")
                     #expect(adopt.status == 0, "\(adopt.output) \(adopt.errorOutput)")
                     try await site.git("commit", "-qam", "Adopt it")
                     #expect(try await site.report().errorOutput.contains("issue updated"))
-                    #expect(try site.forge.issues.first?["title"] == "Plumb: 1 resource differs from the specs (state)")
+                    #expect(try await site.forge.issues.first?["title"] == "Plumb: 1 resource differs from the specs (state)")
 
                     // The other one.
                     let chain = "drift-1/IptablesChain/ipv4-nft-nat-OLD_CILIUM_POST_nat"
                     let apply = try await site.lab.plumb(["apply", "--target", chain, "--yes"], folder: "\(site.folder)/work")
                     #expect(apply.status == 0, "\(apply.output) \(apply.errorOutput)")
                     #expect(try await site.report().errorOutput.contains("issue closed"))
-                    let closed = try #require(try site.forge.issues.first)
+                    let closed = try #require(try await site.forge.issues.first)
                     #expect(closed["state"] == "closed" && closed["title"] == "Plumb: all is as declared (state)")
                     #expect(try await site.report().errorOutput.contains("issue none"))
 
@@ -112,7 +110,7 @@ extension LabTests {
 
                     try await site.lab.lab("exec", "drift-1", "ip", "link", "set", "wlan0", "promisc", "on")
                     #expect(try await site.report().errorOutput.contains("issue reopened"))
-                    let issues = try site.forge.issues
+                    let issues = try await site.forge.issues
                     #expect(issues.count == 1 && issues.first?["state"] == "open", "\(issues)")
                 }
             }
@@ -121,7 +119,7 @@ extension LabTests {
         @Test func theControllerKeepsItForWhatItOnlyReports() async throws {
             let lab = try Lab()
             let controller = try RunningController(lab)
-            let forge = try await ForgeOnLoopback(head: Self.head, log: "\(controller.folder)/forge.json")
+            let forge = try await ForgeDouble()
             try Data("s3cret\n".utf8).write(to: URL(fileURLWithPath: "\(controller.folder)/token"))
             try FileManager.default.setAttributes([.posixPermissions: 0o600], ofItemAtPath: "\(controller.folder)/token")
             try await lab.withHost("drift-2", drift: true) {
@@ -132,17 +130,17 @@ extension LabTests {
                 let chain = Lab.spec("IptablesChain", "table: nat, chains: [OLD_CILIUM_POST_nat]", annotations: "{plumb/settle: 1s}")
                 try controller.write(["specs.yaml": Lab.hosts(["drift-2"]) + Lab.promiscuous + chain])
                 try await controller.start()
-                try await controller.eventually("the issue is there") { try forge.issues.count == 1 }
-                let text = try forge.issues.first?["body"]?.stringValue ?? ""
+                try await controller.eventually("the issue is there") { try await forge.issues.count == 1 }
+                let text = try await forge.issues.first?["body"]?.stringValue ?? ""
                 // What is put right by itself is no issue.
                 #expect(text.contains("NetworkInterface/wlan0") && !text.contains("IptablesChain"), "\(text)")
                 #expect(try await controller.changes().keys.sorted() == ["drift-2/IptablesChain/ipv4-nft-nat-OLD_CILIUM_POST_nat"])
 
                 // Put right by hand: closed, at the earliest a minute after what was said before.
                 try await lab.setPromiscuous("drift-2", true)
-                try await controller.eventually("the issue is closed", within: 120) { try forge.issues.first?["state"] == "closed" }
-                let posts = try forge.requests("POST").count
-                #expect(posts == 1)
+                try await controller.eventually("the issue is closed", within: 120) { try await forge.issues.first?["state"] == "closed" }
+                let writes = try await forge.writes
+                #expect(writes.map(\.method) == ["POST", "PATCH"], "\(writes)")
                 #expect(controller.stop() == 0)
             }
         }

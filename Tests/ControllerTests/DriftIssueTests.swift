@@ -62,7 +62,7 @@ import Testing
             policy: {apply: report, rules: [{targets: ["pi-9/*"], apply: auto}]}
             reports: {forge: github, repository: o/r, tokenFile: /t, pullRequests: false, driftIssue: true}
             """
-        do { return try Configuration(yaml: Array(text.utf8), file: "plumb.yaml") } catch {
+        do throws(ConfigurationMistakes) { return try Configuration(yaml: Array(text.utf8), file: "plumb.yaml") } catch {
             Issue.record("\(error.diagnostics)")
             return Configuration()
         }
