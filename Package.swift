@@ -220,7 +220,8 @@ let package = Package(
         tests(
             "ControllerTests",
             [
-                "Applying", "Controller", "DriftDetection", "Forge", "Observing", "Planning", "Reconciling", "ResourceModel", "Values", "YAML",
+                "Applying", "Controller", "DriftDetection", "Forge", "Observing", "Planning", "Reconciling", "Reporting", "ResourceModel", "Values",
+                "YAML",
                 .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),

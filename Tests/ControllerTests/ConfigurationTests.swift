@@ -1,4 +1,5 @@
 import Controller
+import Forge
 import Foundation
 import ResourceModel
 import Testing

@@ -13,6 +13,12 @@ extension Configuration {
             package var installation: Int64?
             /// The private key that GitHub has made for it, PEM.
             package var keyFile: String
+
+            package init(id: String, installation: Int64?, keyFile: String) {
+                self.id = id
+                self.installation = installation
+                self.keyFile = keyFile
+            }
         }
 
         package enum HideValues: String, Sendable, Hashable, CaseIterable {
