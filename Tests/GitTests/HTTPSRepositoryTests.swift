@@ -111,7 +111,7 @@ struct HTTPSRepositoryTests {
             #expect(found?.commit == first)
             let commit = String(repeating: "1", count: 40)
             let missing = await failure { () async throws(GitFailure) in try await read(shop, url, revision: commit) }
-            #expect(missing?.cause == .invalid && missing?.message.contains("no commit \(commit)") == true)
+            #expect(missing?.cause == .absent && missing?.message.contains("no commit \(commit)") == true)
             let name = await failure { () async throws(GitFailure) in try await read(shop, url, revision: "nope") }
             #expect(name?.fix == "There are: main.")
         }

@@ -36,7 +36,7 @@ struct LocalRepositoryTests {
         )
         let commit = String(repeating: "1", count: 40)
         let unknown = await failure { () async throws(GitFailure) in try await shop.read(GitLocation(url: shop.url(), revision: commit)) }
-        #expect(unknown?.cause == .invalid && unknown?.message.contains(commit) == true)
+        #expect(unknown?.cause == .absent && unknown?.message.contains(commit) == true)
         let nowhere = await failure { () async throws(GitFailure) in try await shop.read(GitLocation(url: shop.url("none"))) }
         #expect(nowhere?.cause == .invalid && nowhere?.message.contains("can't be opened") == true)
         let empty = try await shop.read(GitLocation(url: shop.url(), path: "other")).tree

@@ -112,7 +112,8 @@ extension ControllerStatus.ReportsStatus {
         if waiting > 0 { parts.append("\(waiting) planned later: too many by one author") }
         parts.append(lastPosted.map { "last posted \($0.age(at: now)) ago" } ?? "none posted yet")
         let since = problemSince.map { " (for \($0.age(at: now)))" } ?? ""
-        return [parts.joined(separator: ", ")] + (problem.map { ["  \(style.boldRed("problem"))\(since): \(Escaping.lines($0, indent: "    "))"] } ?? [])
+        return [parts.joined(separator: ", ")]
+            + (problem.map { ["  \(style.boldRed("problem"))\(since): \(Escaping.lines($0, indent: "    "))"] } ?? [])
     }
 }
 

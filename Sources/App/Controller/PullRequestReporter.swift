@@ -36,12 +36,14 @@ package actor PullRequestReporter {
 
     private var agenda: PullRequestAgenda
     private var nextPoll = Duration.zero
+    private var hasAsked = false
     private var pollFailures = 0
     private var running: [Int: Task<Void, Never>] = [:]
     private var lastRun = 0
     private var planning = 0
     private var lastObserved: Duration?
-    private var isSettling = false
+    /// A new base is being carried out, at most until then: what is reported meanwhile would have to be reported again.
+    private var settlingUntil: Duration?
     private var signal: CheckedContinuation<Void, Never>?
     private var timer: Task<Void, Never>?
 
@@ -70,6 +72,8 @@ package actor PullRequestReporter {
     }
 
     private var now: Duration { origin.duration(to: .now) }
+    private var isSettling: Bool { settlingUntil.map { $0 > now } ?? false }
+    private var pollDue: Duration { max(nextPoll, settlingUntil ?? .zero) }
 
     // MARK: What happens
 
@@ -88,13 +92,13 @@ package actor PullRequestReporter {
     package func note(_ news: ControllerNews) {
         switch news {
         case .revision:
-            isSettling = true
+            settlingUntil = now + pace.longestSettling
             agenda.requestAll(because: "base", at: now, after: pace.longestSettling)
-            // The first one is what everything waits for.
-            if agenda.open.isEmpty { nextPoll = min(nextPoll, now) }
         case .settled:
-            isSettling = false
+            settlingUntil = nil
             agenda.requestAll(because: "base", at: now)
+            // The first one is what the first question waits for.
+            if !hasAsked { nextPoll = now }
         case .changed:
             // What is on its way to the new base is reported when it is there.
             if isSettling { return }
@@ -133,7 +137,7 @@ package actor PullRequestReporter {
     }
 
     private func startWhatIsDue() async {
-        let isPoll = nextPoll <= now
+        let isPoll = pollDue <= now
         guard isPoll || (agenda.nextDue.map { $0 <= now } ?? false), planning < pace.batches else { return }
         let revision: Revision
         let branch: String
@@ -147,7 +151,10 @@ package actor PullRequestReporter {
             nextPoll = now + .seconds(60)
             return
         }
-        if isPoll { nextPoll = now + pace.poll }
+        if isPoll {
+            nextPoll = now + pace.poll
+            hasAsked = true
+        }
         lastRun += 1
         let run = lastRun
         planning += 1
@@ -166,7 +173,7 @@ package actor PullRequestReporter {
         await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
                 let isFull = planning >= pace.batches
-                let due = isFull ? nil : min(agenda.nextDue ?? nextPoll, nextPoll)
+                let due = isFull ? nil : min(agenda.nextDue ?? pollDue, pollDue)
                 if Task.isCancelled || due.map({ $0 <= now }) ?? false { return continuation.resume() }
                 signal = continuation
                 guard let due else { return }

@@ -109,7 +109,9 @@ final class RepositoryReading {
                 )
             }
         }
-        if let other = request.into, try !cache.repository.has(other), let name = advertised.references.first(where: { $0.value.object == other })?.key {
+        if let other = request.into, try !cache.repository.has(other),
+            let name = advertised.references.first(where: { $0.value.object == other })?.key
+        {
             try connection.fetch([name], isShallow: false)
         }
         return try finish(try cache.repository, choice)
