@@ -20,7 +20,7 @@ import Testing
         }
     }
 
-    /// Every `SUITE.TEST` there is: a test belongs to the type that was begun last before it, at the beginning of a line or one level in.
+    /// Every `SUITE.TEST` there is: a test belongs to the suite (`…Tests`) that was begun last before it.
     private static func tests() throws -> Set<String> {
         var found: Set<String> = []
         let folder = top.appendingPathComponent("Tests")
@@ -29,7 +29,7 @@ import Testing
             var suite = ""
             var isTest = false
             for line in try String(contentsOf: file, encoding: .utf8).split(separator: "\n") {
-                if let match = line.firstMatch(of: /^ {0,4}(@Suite(\([^)]*\))? )?(?:final )?(?:struct|class|extension) ([A-Za-z]+)/) {
+                if let match = line.firstMatch(of: /^ {0,4}(@Suite(\([^)]*\))? )?(?:final )?(?:struct|class|extension) ([A-Za-z]+Tests)\b/) {
                     suite = String(match.3)
                 }
                 if line.contains("@Test") { isTest = true }
