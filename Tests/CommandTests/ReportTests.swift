@@ -172,7 +172,7 @@ struct ReportTests {
         }
     }
 
-    @Test(arguments: [("yaml", "more than 1002 files"), ("txt", "more than 50002 entries")])
+    @Test(arguments: [("yaml", "more than 1002 files"), ("txt", "more than 50002 names")])
     func aTreeOfThousandsOfFilesIsRefused(ending: String, why: String) async throws {
         try await Repository.with { repository in
             try await repository.push("main", Self.host("old") + Self.mtu(1400))
@@ -187,9 +187,7 @@ struct ReportTests {
             #expect(outcome.status == 1)
             let mistakes = try outcome.document["mistakes"]?.arrayValue ?? []
             #expect(mistakes.contains { $0["message"]?.stringValue?.contains(why) == true }, "\(outcome.output.prefix(2000)) \(outcome.errorOutput)")
-            // Who may write is bound by wider limits.
-            let trusted = try await report(repository, "--output", "json")
-            #expect(try trusted.document["mistakes"]?.arrayValue?.isEmpty == (ending == "txt"), "\(trusted.output.prefix(2000))")
+            #expect(try outcome.document.changes == [])
         }
     }
 
