@@ -95,7 +95,9 @@ extension ForgeClient {
         let post = PullRequestPost(report, site: site, budget: max(4096, textLimit - 256))
         let comment = try await publish(comment: post.comment.forForge, on: pullRequest.number)
         let state: ReportStatus.State = post.status.state == .success ? .success : .failure
-        _ = try await setStatus(ReportStatus(state, post.status.description, context: post.status.context), on: pullRequest.headCommit)
+        let status = ReportStatus(state, post.status.description, context: post.status.context)
+        // Where the comment was there already, the status most likely is, too.
+        _ = try await setStatus(status, on: pullRequest.headCommit, asksFirst: comment == .unchanged)
         // Of specs that are good there is nothing to say at a line, and another head has checks of its own.
         if let check = ReportCheck(post) { _ = try await publish(check, on: pullRequest.headCommit) }
         return comment

@@ -177,6 +177,45 @@ struct Pair: Sendable {
         }
     }
 
+    @Test(arguments: ForgeService.allCases)
+    func asksWhatIsShownAlready(_ service: ForgeService) async throws {
+        try await Pair.with(service) { pair async throws in
+            let link = "https://x/\(String(repeating: "y", count: 3000))"
+            let (good, bad) = (
+                ReportStatus(.success, String(repeating: "é", count: 300), link: link), ReportStatus(.failure, "1 mistake in the specs")
+            )
+            let other = ReportStatus(.failure, good.description, context: "another/tool")
+            for status in [bad, good, other] { _ = try await pair.client.setStatus(status, on: Sender.commit) }
+            // As after a restart.
+            func fresh(_ status: ReportStatus, on commit: String = Sender.commit) async throws -> Published {
+                let client = try Pair.client(of: pair.double, Pair.options { _ in })
+                do throws(ForgeFailure) {
+                    let outcome = try await client.setStatus(status, on: commit, asksFirst: true)
+                    await client.close()
+                    return outcome
+                } catch {
+                    await client.close()
+                    throw error
+                }
+            }
+            #expect(try await fresh(good) == .unchanged)
+            #expect(try await fresh(other) == .unchanged)
+            #expect(pair.double.change { $0.statuses.count } == 3)
+            // The one before the last is not shown any more.
+            #expect(try await fresh(bad) == .created)
+            #expect(try await fresh(good, on: Sender.other) == .created)
+            // Who may not ask writes.
+            pair.double.change { $0.standing = { $0.method == "GET" ? .answer(403) : nil } }
+            #expect(try await fresh(bad) == .created)
+            pair.double.change { $0.standing = { $0.method == "GET" ? .answer(500) : nil } }
+            let failure = await Pair.failure { () throws(ForgeFailure) in
+                do { return try await fresh(good) } catch { throw error as? ForgeFailure ?? ForgeFailure(.invalid, "\(error)") }
+            }
+            #expect(failure?.cause == .unavailable)
+            #expect(pair.double.change { $0.statuses.count } == 6)
+        }
+    }
+
     /// GitLab's answer where a status is what it shall be.
     @Test func takesGitLabsWord() async throws {
         try await Pair.with(.gitlab) { pair async throws in
@@ -268,6 +307,25 @@ struct Pair: Sendable {
             pair.double.change { $0.standing = { $0.target.contains("/members/") || $0.target.contains("/permission") ? .answer(500) : nil } }
             let failure = await Pair.failure { () throws(ForgeFailure) in
                 _ = try await pair.client.pullRequest(3)
+                return .none
+            }
+            #expect(failure?.cause == .unavailable)
+        }
+    }
+
+    @Test(arguments: ForgeService.allCases)
+    func knowsWhoCanReadIt(_ service: ForgeService) async throws {
+        try await Pair.with(service) { pair async throws in
+            #expect(try await pair.client.isPublicRepository() == false)
+            pair.double.change { $0.visibility = "public" }
+            #expect(try await pair.client.isPublicRepository())
+            // What says nothing is public.
+            pair.double.change { $0.faults = [.body("{}")] }
+            #expect(try await pair.client.isPublicRepository())
+            pair.double.change { $0.visibility = "private" }
+            pair.double.change { $0.standing = { _ in .answer(500) } }
+            let failure = await Pair.failure { () throws(ForgeFailure) in
+                _ = try await pair.client.isPublicRepository()
                 return .none
             }
             #expect(failure?.cause == .unavailable)
