@@ -218,7 +218,10 @@ extension LabTests {
                     try await controller.start()
                     try await controller.eventually("all reported") {
                         var isDone = true
-                        for head in heads.values { isDone = try await isDone && forge.status(head) != nil }
+                        for head in heads.values {
+                            let status = try await forge.status(head)
+                            isDone = isDone && status != nil
+                        }
                         return isDone
                     }
                     #expect(try await sessions() == [2, 2], "one of the controller's own and one for all reports")
@@ -232,7 +235,10 @@ extension LabTests {
                     let commit = try await controller.head()
                     try await controller.eventually("all moved") {
                         var isDone = true
-                        for number in heads.keys { isDone = try await isDone && forge.comment(number)?.contains(commit.prefix(12)) == true }
+                        for number in heads.keys {
+                            let comment = try await forge.comment(number)
+                            isDone = isDone && comment?.contains(commit.prefix(12)) == true
+                        }
                         return isDone
                     }
                     #expect(try await sessions() == [3, 3])

@@ -164,8 +164,9 @@ import Testing
             await reporter.note(.settled)
             // Not told of, but found to be closed.
             world.open(2, "h", isOpen: false)
+            let finds = world.state.withLock { $0.finds }
             await reporter.note(notice(2))
-            #expect(await eventually { await reporter.status().open == 0 && world.state.withLock { $0.finds } == 3 })
+            #expect(await eventually { await reporter.status().open == 0 && world.state.withLock { $0.finds } > finds })
             #expect(await world.posts(["1 h1", "1 h2"]))
             #expect(metrics.render().contains("plumb_reports_total{outcome=\"updated\"} 2\n"))
         }

@@ -296,6 +296,7 @@ package actor PullRequestReporter {
         do throws(ForgeFailure) {
             try await world.say(ReportStatus(.pending, words), request)
             metrics.increment(.reports, ["outcome": "waiting"])
+            problems[request.number] = nil
             finish(request.number, .waits(until: until))
         } catch {
             fail(request.number, "the status of pull request \(request.number) was not set: \(error.message)", retryAfter: error.retryAfter)
