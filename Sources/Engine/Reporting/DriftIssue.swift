@@ -101,6 +101,9 @@ package struct DriftIssue: Sendable {
         let adoption =
             switch (change.operation, change.isUndeclared) {
             case (_, true): command("release", address, after: true) ?? "give it up with `plumb release`"
+            // No secret is copied into specs. By what is declared alone: what is live may be hidden.
+            case (.update, false) where change.fields.contains { if case .sensitive? = $0.desired { true } else { false } }:
+                "change the specs by hand"
             case (.update, false): command("adopt", address, after: true) ?? "change the specs by hand"
             case (.create, false): "take it out of the specs"
             case (.delete, false): "take out of the specs that it is absent"
