@@ -2,7 +2,7 @@ import Foundation
 import Testing
 import Values
 
-/// A server on loopback that answers as Gitea does, for the repository `o/r`. What each forge's API takes is tested in ForgeTests.
+/// A server on loopback that answers as Gitea does, and as GitHub does to an App, for the repository `o/r`. What each forge's API takes is tested in ForgeTests.
 final class ForgeDouble {
     private static let program = #"""
         import http.server, json, threading, time
@@ -27,7 +27,7 @@ final class ForgeDouble {
                 with lock: status, result, headers = self.result(value)
                 self.answer(status, result, headers)
             def result(self, value):
-                path = self.path.split("?")[0].removeprefix("/api/v1")
+                path = self.path.split("?")[0].removeprefix("/api/v1").removeprefix("/api/v3")
                 if path == "/control":
                     state.update(value or {})
                     return 200, state, {}
@@ -36,7 +36,11 @@ final class ForgeDouble {
                     if fault.get("count", 1) > 0 and (self.command + " " + path).startswith(fault["match"]):
                         fault["count"] = fault.get("count", 1) - 1
                         return fault["status"], {"message": "not now"}, fault.get("headers", {})
-                if self.headers.get("Authorization") != "token s3cret": return 401, {"message": "no"}, {}
+                if self.headers.get("Authorization", "").startswith("Bearer ey"):
+                    if path == "/app": return 200, {"id": 12, "slug": "plumb"}, {}
+                    if path == "/repos/o/r/installation": return 200, {"id": 34}, {}
+                    if path == "/app/installations/34/access_tokens": return 201, {"token": "s3cret", "expires_at": "2099-01-01T00:00:00Z"}, {}
+                if self.headers.get("Authorization") not in ["token s3cret", "Bearer s3cret"]: return 401, {"message": "no"}, {}
                 if path == "/user": return 200, {"id": 9, "login": "bot"}, {}
                 if path == "/repos/o/r": return 200, repository(1), {}
                 if path == "/repos/o/r/pulls":
@@ -58,6 +62,9 @@ final class ForgeDouble {
                     comment = {"id": len(state["comments"]) + 1, "issue": n, "body": value["body"], "user": {"id": 9, "login": "bot"}}
                     state["comments"].append(comment)
                     return 201, comment, {}
+                if path.endswith("/check-runs"):
+                    if self.command == "GET": return 200, {"check_runs": []}, {}
+                    return 201, {"id": 1, "output": {"annotations_count": len(value["output"]["annotations"])}}, {}
                 if path.startswith("/repos/o/r/statuses/") and self.command == "POST": return 201, {}, {}
                 return 404, {"message": "none"}, {}
             do_GET = do_POST = do_PATCH = do_PUT = do_DELETE = handle_request

@@ -114,20 +114,6 @@ package actor ForgeClient {
         return request
     }
 
-    /// The numbers of those that are to be merged into a branch.
-    package func openPullRequests(base: String) async throws(ForgeFailure) -> [Int] {
-        var numbers: [Int] = []
-        do throws(SendFailure) {
-            try await pages(of: api.openPullRequests(base: base), until: deadline) { value in
-                let isMeant = (value[path: "base", "ref"] ?? value["target_branch"])?.stringValue == base
-                if isMeant, let number = (value["iid"] ?? value["number"])?.intValue { numbers.append(Int(number)) }
-            }
-        } catch {
-            throw error.failure
-        }
-        return numbers
-    }
-
     /// Those that are to be merged into a branch, all that decides about how they are planned. Who may write is asked once an author for a while.
     package func openRequests(base: String) async throws(ForgeFailure) -> [PullRequest] {
         let end = deadline
