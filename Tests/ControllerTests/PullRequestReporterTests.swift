@@ -215,7 +215,11 @@ import Testing
         let failure = ForgeFailure(.unauthorized, "the token is not taken")
         world.state.withLock { $0.failures[call] = Array(repeating: failure, count: 3) }
         let isLimited = call == "say"
-        await world.run(plansPerAuthor: 1, pace: World.pace(poll: .milliseconds(5)), limits: fast) { reporter, metrics in
+        await world.run(plansPerAuthor: 1, pace: World.pace(poll: call == "list" ? .milliseconds(5) : .seconds(3600)), limits: fast) {
+            reporter,
+            metrics in
+            // What the first list has is not asked for by itself.
+            #expect(await eventually { world.state.withLock { $0.lists } > 0 })
             world.open(1, "h1", mayWrite: !isLimited)
             await reporter.note(notice(1))
             if isLimited {
