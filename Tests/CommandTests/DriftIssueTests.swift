@@ -141,6 +141,8 @@ extension LabTests {
                 try await controller.eventually("the issue is closed", within: 120) { try await forge.issues.first?["state"] == "closed" }
                 let writes = try await forge.writes
                 #expect(writes.map(\.method) == ["POST", "PATCH"], "\(writes)")
+                let status = try await controller.command("status").output
+                #expect(status.contains("drift issue: 0 differences, as of "), "\(status)")
                 #expect(controller.stop() == 0)
             }
         }

@@ -2,7 +2,8 @@ import Foundation
 import Testing
 import Values
 
-/// `Tests/Lab/forge`, a server on loopback that answers as Gitea does, for the repository `o/r`. What each forge's API takes is tested in ForgeTests.
+/// `Tests/Lab/forge`, a server on loopback that answers as Gitea does, and as GitHub does to an App, for the repository `o/r`. What each forge's API takes
+/// is tested in ForgeTests.
 final class ForgeDouble {
     let url: String
     private let process: Background

@@ -67,8 +67,9 @@ extension LabTests {
                 try await tell(controller, 19475, "opened", 7, first)
                 try await controller.eventually("reported") { try await forge.status(first) != nil }
                 let opened = try await forge.comment(7) ?? ""
-                #expect(opened.contains("1 change") && opened.contains("1400 → 1310") && opened.contains(String(first.prefix(12))), "\(opened)")
-                #expect(try await forge.status(first) == "success: 1 change")
+                #expect(opened.contains("1 change") && opened.contains("`1400` → `1310`") && opened.contains(String(first.prefix(12))), "\(opened)")
+                let said = try await forge.status(first)
+                #expect(said == "success: 1 change, 1 disruptive")
 
                 // New commits: the same comment, and two requests beside who it is.
                 let second = try await controller.propose(["a.yaml": Self.specs(["reported"], mtu: 1320)], as: "refs/heads/feature", after: first)
@@ -76,7 +77,7 @@ extension LabTests {
                 try await forge.open([7: ["head": .string(second)]])
                 try await tell(controller, 19475, "synchronized", 7, second)
                 try await controller.eventually("reported again") { try await forge.status(second) != nil }
-                #expect(try await forge.comment(7)?.contains("1400 → 1320") == true)
+                #expect(try await forge.comment(7)?.contains("`1400` → `1320`") == true)
                 let sent = try await forge.requests.dropFirst(before).map(\.description)
                 #expect(
                     sent == [
@@ -96,12 +97,12 @@ extension LabTests {
                 // What is live changes behind it.
                 try await lab.lab("exec", "reported", "ip", "link", "set", "wlan0", "mtu", "1350")
                 try await controller.reaches("drift") { $0.open("reported", beginsWith: "drift reported/NetworkInterface/wlan0") != nil }
-                try await controller.eventually("the drift is in it") { try await forge.comment(7)?.contains("1350 → 1400") == true }
-                #expect(try await forge.comment(7)?.contains("1350 → 1320") == true)
+                try await controller.eventually("the drift is in it") { try await forge.comment(7)?.contains("`1350` → `1400`") == true }
+                #expect(try await forge.comment(7)?.contains("`1350` → `1320`") == true)
 
                 // The base moves, and the branch does not have it: it is about the merge of both.
                 let third = try await controller.propose(
-                    ["b.yaml": Lab.spec("NetworkInterface", "interfaces: [wlan0], flags: {up: true}")],
+                    ["b.yaml": Lab.spec("NetworkInterface", "interfaces: [wlan0], flags: {up: true}", name: "up")],
                     as: "refs/heads/feature"
                 )
                 try await forge.open([7: ["head": .string(third)]])
@@ -224,12 +225,15 @@ extension LabTests {
                         }
                         return isDone
                     }
-                    #expect(try await sessions() == [2, 2], "one of the controller's own and one for all reports")
+                    let first = try await sessions()
+                    #expect(first == [3, 3], "the controller's shell and its monitor, and one for all reports:\n\(controller.log)")
                     #expect(try await forge.comment(6)?.contains("no write permission") == true)
                     #expect(try await forge.comment(1)?.contains("no write permission") == false)
 
                     // The base moves: another look, one for all of them.
-                    let base = try await controller.push(["b.yaml": Lab.spec("NetworkInterface", "interfaces: [wlan0], flags: {up: true}")])
+                    let base = try await controller.push([
+                        "b.yaml": Lab.spec("NetworkInterface", "interfaces: [wlan0], flags: {up: true}", name: "up")
+                    ])
                     #expect(base.status == 0)
                     controller.signal(SIGHUP)
                     let commit = try await controller.head()
@@ -241,7 +245,8 @@ extension LabTests {
                         }
                         return isDone
                     }
-                    #expect(try await sessions() == [3, 3])
+                    let second = try await sessions()
+                    #expect(second == [4, 4], "\(controller.log)")
                     let reports = try await forge.control()["comments"]?.arrayValue ?? []
                     #expect(reports.count == 6)
                     #expect(controller.stop() == 0)

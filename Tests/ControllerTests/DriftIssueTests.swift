@@ -138,7 +138,7 @@ import Testing
         var said: [[String]] { state.withLock { $0.said } }
     }
 
-    private func keep(_ forge: Forge, _ controller: Controller, _ body: () async throws -> Void) async rethrows {
+    private func keep(_ forge: Forge, _ controller: Controller, _ body: (DriftIssueKeeper) async throws -> Void) async rethrows {
         let pace = DriftIssuePace(
             gathering: .milliseconds(50),
             between: .milliseconds(200),
@@ -148,7 +148,7 @@ import Testing
         let log = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
         let keeper = DriftIssueKeeper(controller: controller, metrics: Metrics(), log: log, pace: pace) { forge.post($0) }
         let running = Task { await keeper.run() }
-        try await body()
+        try await body(keeper)
         running.cancel()
         await running.value
     }
@@ -158,11 +158,12 @@ import Testing
         world.push("a1", ["pi-1/mtu": 1400, "pi-2/mtu": 1400])
         let forge = Forge()
         await world.run(Self.configuration) { controller in
-            await keep(forge, controller) {
+            await keep(forge, controller) { keeper in
                 #expect(await eventually { forge.said.last == ["pi-1/Setting/mtu", "pi-2/Setting/mtu"] })
                 world.change("pi-1", "mtu", to: 1400)
                 world.change("pi-2", "mtu", to: 1400)
                 #expect(await eventually { forge.said.last == [] })
+                #expect(await eventually { await keeper.status().differences == 0 })
                 world.change("pi-2", "mtu", to: 9)
                 #expect(await eventually { forge.said.last == ["pi-2/Setting/mtu"] })
             }
@@ -178,13 +179,18 @@ import Testing
         let forge = Forge()
         forge.state.withLock { $0.failures = (0..<5).map { ForgeFailure(.unavailable, "no answer \($0)") } }
         await world.run(Self.configuration) { controller in
-            await keep(forge, controller) {
+            await keep(forge, controller) { keeper in
                 #expect(await eventually { forge.state.withLock { $0.asked } > 1 })
+                let problem = await keeper.status().problem
+                #expect(problem?.hasPrefix("no answer") == true || problem == nil && forge.said.count == 1)
                 world.change("pi-9", "mtu", to: 9)
                 #expect(await eventually { world.state.withLock { $0.settings["pi-9"]?["mtu"] } == 1400 })
                 #expect(await eventually { forge.said == [["pi-1/Setting/mtu"]] })
                 let asked = forge.state.withLock { $0.asked }
                 #expect(asked == 6)
+                #expect(await eventually { await keeper.status().problem == nil })
+                let status = await keeper.status()
+                #expect(status.differences == 1 && status.lastSaid != nil)
             }
         }
     }

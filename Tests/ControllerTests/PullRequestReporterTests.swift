@@ -105,15 +105,23 @@ import Testing
             state.withLock { $0.requests[number] = request }
         }
 
+        static func pace(
+            poll: Duration = .seconds(3600),
+            settling: Duration = .seconds(30),
+            deadline: Duration = .seconds(600)
+        ) -> PullRequestReporter.Pace {
+            var pace = PullRequestReporter.Pace()
+            (pace.poll, pace.quiet, pace.betweenChanges) = (poll, .milliseconds(1), .milliseconds(1))
+            (pace.longestSettling, pace.deadline) = (settling, deadline)
+            return pace
+        }
+
         func run(
             plansPerAuthor: Int = 10,
-            _ change: (inout PullRequestReporter.Pace) -> Void = { _ in },
+            pace: PullRequestReporter.Pace = World.pace(),
             limits: PullRequestAgenda.Limits = PullRequestAgenda.Limits(),
             _ body: (PullRequestReporter, Metrics) async -> Void
         ) async {
-            var pace = PullRequestReporter.Pace()
-            (pace.poll, pace.quiet, pace.betweenChanges) = (.seconds(3600), .milliseconds(1), .milliseconds(1))
-            change(&pace)
             var reports = Configuration.Reports(forge: .gitea, repository: "o/r")
             reports.plansPerAuthor = plansPerAuthor
             let metrics = Metrics()
@@ -195,9 +203,7 @@ import Testing
     @Test func aBaseThatIsNeverQuiteCarriedOutIsReportedAllTheSame() async {
         let world = World()
         world.open(1, "h1")
-        await world.run {
-            $0.longestSettling = .milliseconds(50)
-        } _: { reporter, _ in
+        await world.run(pace: World.pace(settling: .milliseconds(50))) { reporter, _ in
             #expect(await world.posts(["1 h1"]))
             await reporter.note(.revision)
             #expect(await world.posts(["1 h1", "1 h1"]))
@@ -209,7 +215,11 @@ import Testing
         let failure = ForgeFailure(.unauthorized, "the token is not taken")
         world.state.withLock { $0.failures[call] = Array(repeating: failure, count: 3) }
         let isLimited = call == "say"
-        await world.run(plansPerAuthor: 1, { $0.poll = .milliseconds(5) }, limits: fast) { reporter, metrics in
+        await world.run(plansPerAuthor: 1, pace: World.pace(poll: call == "list" ? .milliseconds(5) : .seconds(3600)), limits: fast) {
+            reporter,
+            metrics in
+            // What the first list has is not asked for by itself.
+            #expect(await eventually { world.state.withLock { $0.lists } > 0 })
             world.open(1, "h1", mayWrite: !isLimited)
             await reporter.note(notice(1))
             if isLimited {
@@ -230,14 +240,9 @@ import Testing
         let world = World()
         let failure = ForgeFailure(.unavailable, "500")
         world.state.withLock { $0.failures["post"] = [failure, failure] }
-        await world.run(
-            limits: {
-                var limits = fast
-                limits.firstRetry = .milliseconds(300)
-                limits.longestRetry = .milliseconds(300)
-                return limits
-            }()
-        ) { reporter, _ in
+        var slow = fast
+        (slow.firstRetry, slow.longestRetry) = (.milliseconds(300), .milliseconds(300))
+        await world.run(limits: slow) { reporter, _ in
             world.open(1, "h1")
             await reporter.note(notice(1))
             #expect(await eventually { await reporter.status().problem == "pull request 1 was not reported on: 500" })
@@ -255,7 +260,7 @@ import Testing
     @Test func oneThatHangsHoldsNoOtherUpAndEndsAtTheDeadline() async {
         let world = World()
         world.state.withLock { $0.hang = [1] }
-        await world.run({ $0.deadline = .milliseconds(200) }, limits: fast) { reporter, _ in
+        await world.run(pace: World.pace(deadline: .milliseconds(200)), limits: fast) { reporter, _ in
             world.open(1, "h1")
             await reporter.note(notice(1))
             #expect(await eventually { !world.state.withLock { $0.plans.isEmpty } })

@@ -112,7 +112,7 @@ struct ControllerService: Sendable {
     // MARK: Servers
 
     private var socket: ControlSocket {
-        let (controller, reporter) = (controller, reporter)
+        let (controller, reporter, keeper) = (controller, reporter, keeper)
         return ControlSocket(
             path: socketPath,
             group: configuration.socket.group,
@@ -124,6 +124,7 @@ struct ControllerService: Sendable {
                 case "status":
                     var status = await controller.status()
                     status.reports = await reporter?.status()
+                    status.driftIssue = await keeper?.status()
                     return status.value
                 default: return nil
                 }

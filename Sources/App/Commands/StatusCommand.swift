@@ -82,6 +82,7 @@ extension ControllerStatus {
             if source.mistakes.count > 20 { lines.append("    and \(source.mistakes.count - 20) more") }
         }
         if let reports { lines += reports.lines(style: style, now: now) }
+        if let driftIssue { lines += driftIssue.lines(style: style, now: now) }
         if !leading { lines.append(style.yellow("Another replica leads; this one changes nothing.")) }
         lines.append("")
         let width = targets.map { $0.name.count }.max() ?? 0
@@ -113,6 +114,16 @@ extension ControllerStatus.ReportsStatus {
         parts.append(lastPosted.map { "last posted \($0.age(at: now)) ago" } ?? "none posted yet")
         let since = problemSince.map { " (for \($0.age(at: now)))" } ?? ""
         return [parts.joined(separator: ", ")]
+            + (problem.map { ["  \(style.boldRed("problem"))\(since): \(Escaping.lines($0, indent: "    "))"] } ?? [])
+    }
+}
+
+extension ControllerStatus.DriftIssueStatus {
+    fileprivate func lines(style: Style, now: Date) -> [String] {
+        let about = differences.map { $0 == 1 ? "1 difference" : "\($0) differences" } ?? "not written yet"
+        let age = lastSaid.map { ", as of \($0.age(at: now)) ago" } ?? ""
+        let since = problemSince.map { " (for \($0.age(at: now)))" } ?? ""
+        return ["drift issue: \(about)\(age)"]
             + (problem.map { ["  \(style.boldRed("problem"))\(since): \(Escaping.lines($0, indent: "    "))"] } ?? [])
     }
 }

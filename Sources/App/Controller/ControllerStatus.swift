@@ -69,6 +69,16 @@ package struct ControllerStatus: Sendable, Codable {
         package var problemSince: Date?
     }
 
+    /// The issue about what is only reported.
+    package struct DriftIssueStatus: Sendable, Codable {
+        /// That it speaks of; nil: it was not written yet.
+        package var differences: Int?
+        package var lastSaid: Date?
+        /// Why it could not be written; it is tried again.
+        package var problem: String?
+        package var problemSince: Date?
+    }
+
     package var version: String
     package var started: Date
     package var leading: Bool
@@ -77,6 +87,8 @@ package struct ControllerStatus: Sendable, Codable {
     package var queueDepth: Int
     /// nil: nothing is reported by itself.
     package var reports: ReportsStatus?
+    /// nil: there is to be none.
+    package var driftIssue: DriftIssueStatus?
 }
 
 /// How one target stands, as the controller keeps it.

@@ -5,11 +5,14 @@ import Planning
 import ResourceModel
 
 /// Keeps the one issue about what is only reported, beside the controller: it holds nothing up, and nothing is dropped.
-package struct DriftIssueKeeper: Sendable {
+package actor DriftIssueKeeper {
     private let controller: Controller
     private let metrics: Metrics
     private let log: Logger
-    private let pace: DriftIssuePace
+    private var pace: DriftIssuePace
+    private var said: ReportedDrift?
+    private var lastSaid: Date?
+    private var problem: (message: String, since: Date)?
     private let post: @Sendable (ReportedDrift) async -> Result<String, ForgeFailure>
 
     /// - Parameter post: Says it at the forge; what was done comes back, for a person.
@@ -30,9 +33,6 @@ package struct DriftIssueKeeper: Sendable {
     /// Runs until it is cancelled.
     package func run() async {
         let start = ContinuousClock.now
-        var pace = pace
-        var said: ReportedDrift?
-        var complaint: String?
         for await _ in await controller.reportedDriftChanges() {
             pace.changed(at: start.duration(to: .now))
             while let due = pace.due {
@@ -42,30 +42,40 @@ package struct DriftIssueKeeper: Sendable {
                 // What is so by now: what came back meanwhile is never said.
                 guard let drift = await controller.reportedDrift(), drift != said else {
                     pace.isUpToDate()
+                    note(nil)
                     break
                 }
                 switch await post(drift) {
                 case .success(let words):
-                    said = drift
-                    complaint = nil
+                    (said, lastSaid) = (drift, Date())
+                    note(nil)
                     pace.said(at: start.duration(to: .now))
                     metrics.increment(.driftIssue, ["outcome": "posted"])
-                    metrics.set(.driftIssueIsStale, to: 0)
                     log.info("drift is reported: \(words)", metadata: ["differences": "\(drift.actions.count)"])
                 case .failure(let error):
                     if Task.isCancelled { return }
+                    // What of it came through is not known.
+                    said = nil
                     pace.failed(at: start.duration(to: .now), retryAfter: error.retryAfter, chance: .random(in: 0...1))
                     metrics.increment(.driftIssue, ["outcome": "failed"])
-                    metrics.set(.driftIssueIsStale, to: 1)
                     let message = error.fix.map { "\(error.message). \($0)" } ?? error.message
-                    if message != complaint {
+                    if message != problem?.message {
                         let found = drift.actions.map(\.address.description).prefix(20).joined(separator: ", ")
                         log.warning("drift could not be reported, and it is tried again: \(message)", metadata: ["differs": "\(found)"])
                     }
-                    complaint = message
+                    note(message)
                 }
             }
         }
+    }
+
+    private func note(_ message: String?) {
+        problem = message.map { ($0, problem?.since ?? Date()) }
+        metrics.set(.driftIssueIsStale, to: problem == nil ? 0 : 1)
+    }
+
+    package func status() -> ControllerStatus.DriftIssueStatus {
+        .init(differences: said?.actions.count, lastSaid: lastSaid, problem: problem?.message, problemSince: problem?.since)
     }
 }
 

@@ -1,5 +1,6 @@
 package import Planning
 package import ResourceModel
+import Values
 
 /// What differs from the specs and is not changed by itself, as the one issue of a site says it.
 ///
@@ -98,12 +99,14 @@ package struct DriftIssue: Sendable {
     /// A line for each way, to be copied.
     private func ways(out change: PullRequestReport.Change) -> String {
         let address = change.address.description
+        // No secret is copied into specs. By what is declared alone: what is live may be hidden.
+        let isSecret = change.fields.contains { field in
+            if case .sensitive(_)? = field.desired { true } else { false }
+        }
         let adoption =
             switch (change.operation, change.isUndeclared) {
             case (_, true): command("release", address, after: true) ?? "give it up with `plumb release`"
-            // No secret is copied into specs. By what is declared alone: what is live may be hidden.
-            case (.update, false) where change.fields.contains { if case .sensitive? = $0.desired { true } else { false } }:
-                "change the specs by hand"
+            case (.update, false) where isSecret: "change the specs by hand"
             case (.update, false): command("adopt", address, after: true) ?? "change the specs by hand"
             case (.create, false): "take it out of the specs"
             case (.delete, false): "take out of the specs that it is absent"

@@ -102,6 +102,33 @@ struct Pair: Sendable {
         }
     }
 
+    /// Looked for while it is planned, the first report is two requests as well.
+    @Test(arguments: ForgeService.allCases)
+    func whatWasLookedForIsNotLookedForAgain(_ service: ForgeService) async throws {
+        try await Pair.with(service) { pair async throws in
+            await pair.client.lookForComment(on: 3)
+            await pair.client.lookForComment(on: 3)
+            _ = pair.double.takeAsked()
+            #expect(try await pair.client.publish(comment: "one", on: 3) == .created)
+            _ = try await pair.client.setStatus(ReportStatus(.success, "no changes"), on: Sender.commit)
+            #expect(pair.double.takeAsked().count == 2)
+            // One that is there already is found, and what it says is known.
+            let other = try Pair.client(of: pair.double)
+            await other.lookForComment(on: 3)
+            _ = pair.double.takeAsked()
+            #expect(try await other.publish(comment: "one", on: 3) == .unchanged)
+            #expect(pair.double.takeAsked() == [])
+            #expect(try await other.publish(comment: "two", on: 3) == .updated)
+            await other.close()
+            // Whether a creation whose answer was lost is through is seen in the list, and not believed.
+            pair.double.change { $0.comments = [] }
+            await pair.client.lookForComment(on: 4)
+            pair.double.change { $0.faults = [.cut(done: true)] }
+            #expect(try await pair.client.publish(comment: "one", on: 4) == .unchanged)
+            #expect(pair.double.comments.count == 1)
+        }
+    }
+
     /// Ours is on the last of many pages, among others that look like it.
     @Test(arguments: ForgeService.allCases)
     func takesOnlyItsOwn(_ service: ForgeService) async throws {
@@ -385,13 +412,25 @@ struct Pair: Sendable {
                 world.largestPage = 3
                 world.pullRequest = .array(
                     (1...8 as ClosedRange<Int64>).map { number in
-                        let base: Value = number == 4 ? "other" : "main"
-                        return service == .gitlab
-                            ? ["iid": .int(number), "target_branch": base] : ["number": .int(number), "base": ["ref": base]]
+                        var value = Self.value(service)
+                        value[service == .gitlab ? "iid" : "number"] = .int(number)
+                        if number == 4 {
+                            if service == .gitlab { value["target_branch"] = "other" } else { value["base"]?["ref"] = "other" }
+                        }
+                        return value
                     }
                 )
+                world.permissions = [service == .gitlab ? "5" : "octo[bot]": service == .gitlab ? "30" : "write"]
             }
-            #expect(try await pair.client.openPullRequests(base: "main") == [1, 2, 3, 5, 6, 7, 8])
+            let found = try await pair.client.openRequests(base: "main")
+            #expect(found.map(\.number) == [1, 2, 3, 5, 6, 7, 8])
+            #expect(found.allSatisfy { $0.authorMayWrite && !$0.isFork && $0.isOpen && !$0.isPublic && $0.headCommit == Sender.commit })
+            // Who may write is asked once an author.
+            let asked = pair.double.takeAsked()
+            #expect(asked.count { $0.contains("/members/") || $0.contains("/permission") } == 1, "\(asked)")
+            _ = try await pair.client.openRequests(base: "main")
+            let again = pair.double.takeAsked()
+            #expect(again.allSatisfy { !$0.contains("/members/") && !$0.contains("/permission") }, "\(again)")
         }
     }
 

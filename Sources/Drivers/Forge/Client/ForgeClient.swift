@@ -114,20 +114,6 @@ package actor ForgeClient {
         return request
     }
 
-    /// The numbers of those that are to be merged into a branch.
-    package func openPullRequests(base: String) async throws(ForgeFailure) -> [Int] {
-        var numbers: [Int] = []
-        do throws(SendFailure) {
-            try await pages(of: api.openPullRequests(base: base), until: deadline) { value in
-                let isMeant = (value[path: "base", "ref"] ?? value["target_branch"])?.stringValue == base
-                if isMeant, let number = (value["iid"] ?? value["number"])?.intValue { numbers.append(Int(number)) }
-            }
-        } catch {
-            throw error.failure
-        }
-        return numbers
-    }
-
     /// Whether everybody, or everybody with an account there, can read the repository. What is not said is public.
     package func isPublicRepository() async throws(ForgeFailure) -> Bool {
         do throws(SendFailure) { return api.isPublic(try await send(api.repositoryFacts(), until: deadline).body) } catch { throw error.failure }
