@@ -278,5 +278,52 @@ extension LabTests {
                 #expect(controller.stop() == 0)
             }
         }
+
+        /// SECURITY.md, "Manifests": the API server counts what it is asked.
+        @Test func aStrangersManifestsReachNoServer() async throws {
+            let lab = try Lab()
+            func map(_ name: String, _ data: String) -> String {
+                "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: \(name), namespace: default}\ndata: {\(data)}\n"
+            }
+            let forge = try await ForgeDouble()
+            let controller = try await controller(lab, forge, webhooks: 19483, operations: 19482)
+            controller.settings = controller.settings.replacing("policy: {apply: report}\n", with: "")
+            let base = Lab.cluster + map("asked-x", "k: v")
+            _ = try await controller.push(["a.yaml": base])
+            let head = Lab.cluster + map("asked-x", "k: w") + map("asked-new", "k: v")
+            let theirs = try await controller.propose(["a.yaml": head], as: "refs/pull/1/head")
+            let ours = try await controller.propose(["a.yaml": head + "# ours\n"], as: "refs/heads/ours")
+            try await forge.control(["permissions": ["ann": "write"]])
+            try await controller.start()
+            try await controller.reaches("held") { $0.isHeld("home") }
+            /// Dry-runs, and requests for the object that only the head has.
+            func asked() async throws -> Int {
+                let kubeconfig = "\(lab.folder)/api-server/kubeconfig"
+                let metrics = try await run(["kubectl", "--kubeconfig", kubeconfig, "get", "--raw", "/metrics"])
+                #expect(metrics.status == 0, "\(metrics.errorOutput)")
+                return metrics.output.split(separator: "\n").filter {
+                    $0.hasPrefix("apiserver_request_total{") && $0.contains("dry_run=\"All\"") && $0.contains("resource=\"configmaps\"")
+                }
+                .reduce(0) { $0 + (Int($1.split(separator: " ").last ?? "") ?? 0) }
+            }
+            let before = try await asked()
+            try await forge.open([1: ["head": .string(theirs), "user": "stranger", "fork": true]])
+            try await tell(controller, 19483, "opened", 1, theirs)
+            try await controller.eventually("the stranger's reported") { try await forge.status(theirs) != nil }
+            let comment = try await forge.comment(1) ?? ""
+            #expect(comment.contains("asked-x") && comment.contains("asked-new") && comment.contains("no write permission"), "\(comment)")
+            let strangers = try await asked()
+            #expect(strangers == before)
+
+            try await forge.open([1: ["head": .string(theirs), "user": "stranger", "fork": true], 2: ["head": .string(ours), "ref": "ours"]])
+            try await tell(controller, 19483, "opened", 2, ours)
+            try await controller.eventually("ours reported") { try await forge.status(ours) != nil }
+            let all = try await asked()
+            #expect(all == before + 2, "who may write has both asked about")
+            #expect(controller.stop() == 0)
+            for name in ["asked-x", "asked-new"] {
+                _ = try await lab.request("DELETE", "/api/v1/namespaces/default/configmaps/\(name)")
+            }
+        }
     }
 }
