@@ -22,7 +22,7 @@ extension LabTests {
             controller.settings = """
                 policy: {apply: report}
                 operations: {listen: "127.0.0.1:\(operations)"}
-                webhooks: {listen: "127.0.0.1:\(webhooks)", repository: o/r, \(hooks)}
+                webhooks: {listen: "127.0.0.1:\(webhooks)", \(hooks)}
                 reports: {forge: gitea, url: "\(forge.url)", repository: o/r, tokenFile: \(controller.folder)/token\(more)}
                 """
             return controller
@@ -141,6 +141,7 @@ extension LabTests {
             try await lab.withHost("tried") {
                 let forge = try await ForgeDouble()
                 let controller = try await controller(lab, forge, webhooks: 19477, operations: 19476)
+                controller.settings = controller.settings.replacing("{apply: report}", with: "{apply: report, allow: [{hosts: [tried]}]}")
                 _ = try await controller.push(["a.yaml": Self.specs(["tried"], mtu: 1400)])
                 let bad = try await controller.propose(["a.yaml": Self.specs(["tried"], mtu: 1)], as: "refs/heads/feature")
                 try await forge.control(["permissions": ["ann": "write"], "faults": [["match": "", "status": 401, "count": 1_000_000]]])
@@ -166,6 +167,17 @@ extension LabTests {
                 try await controller.eventually("reported") { try await forge.status(bad)?.hasPrefix("failure: ") == true }
                 #expect(try await forge.comment(3)?.contains("mtu") == true)
                 try await controller.reaches("no problem any more") { $0[path: "reports", "problem"] == nil && $0[path: "reports", "open"] == 1 }
+
+                // What this machine's policy would refuse after the merge is said before it.
+                let other = try await controller.propose(
+                    ["b.yaml": "apiVersion: plumb/v1\nkind: Host\nmetadata: {name: other}\n"],
+                    as: "refs/heads/other"
+                )
+                try await forge.open([4: ["head": .string(other), "ref": "other"]])
+                try await tell(controller, 19477, "opened", 4, other)
+                try await controller.eventually("refused") { try await forge.status(other) == "failure: 1 mistake in the specs" }
+                let comment = try await forge.comment(4) ?? ""
+                #expect(comment.contains("b.yaml may not declare other"), "\(comment)")
                 #expect(controller.stop() == 0)
             }
         }
