@@ -166,7 +166,7 @@ let package = Package(
                 .product(name: "NIOPosix", package: "swift-nio"),
             ],
             path: "Tests/Benchmarks",
-            exclude: ["run", "README.md", "controller", "kopf-operator.py"],
+            exclude: ["run", "README.md", "controller", "reports", "kopf-operator.py"],
             swiftSettings: settings
         ),
         // Does to the built plumb what the world does, inside a lab.

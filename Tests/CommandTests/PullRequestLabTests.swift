@@ -22,7 +22,7 @@ extension LabTests {
             controller.settings = """
                 policy: {apply: report}
                 operations: {listen: "127.0.0.1:\(operations)"}
-                webhooks: {listen: "127.0.0.1:\(webhooks)", repository: o/r, \(hooks)}
+                webhooks: {listen: "127.0.0.1:\(webhooks)", \(hooks)}
                 reports: {forge: gitea, url: "\(forge.url)", repository: o/r, tokenFile: \(controller.folder)/token\(more)}
                 """
             return controller
@@ -141,6 +141,7 @@ extension LabTests {
             try await lab.withHost("tried") {
                 let forge = try await ForgeDouble()
                 let controller = try await controller(lab, forge, webhooks: 19477, operations: 19476)
+                controller.settings = controller.settings.replacing("{apply: report}", with: "{apply: report, allow: [{hosts: [tried]}]}")
                 _ = try await controller.push(["a.yaml": Self.specs(["tried"], mtu: 1400)])
                 let bad = try await controller.propose(["a.yaml": Self.specs(["tried"], mtu: 1)], as: "refs/heads/feature")
                 try await forge.control(["permissions": ["ann": "write"], "faults": [["match": "", "status": 401, "count": 1_000_000]]])
@@ -166,6 +167,17 @@ extension LabTests {
                 try await controller.eventually("reported") { try await forge.status(bad)?.hasPrefix("failure: ") == true }
                 #expect(try await forge.comment(3)?.contains("mtu") == true)
                 try await controller.reaches("no problem any more") { $0[path: "reports", "problem"] == nil && $0[path: "reports", "open"] == 1 }
+
+                // What this machine's policy would refuse after the merge is said before it.
+                let other = try await controller.propose(
+                    ["b.yaml": "apiVersion: plumb/v1\nkind: Host\nmetadata: {name: other}\n"],
+                    as: "refs/heads/other"
+                )
+                try await forge.open([4: ["head": .string(other), "ref": "other"]])
+                try await tell(controller, 19477, "opened", 4, other)
+                try await controller.eventually("refused") { try await forge.status(other) == "failure: 1 mistake in the specs" }
+                let comment = try await forge.comment(4) ?? ""
+                #expect(comment.contains("b.yaml may not declare other"), "\(comment)")
                 #expect(controller.stop() == 0)
             }
         }
@@ -276,6 +288,53 @@ extension LabTests {
                 let status = try await controller.reaches("said") { $0[path: "reports", "waiting"] == 1 }
                 #expect(status[path: "reports", "problem"] == nil)
                 #expect(controller.stop() == 0)
+            }
+        }
+
+        /// SECURITY.md, "Manifests": the API server counts what it is asked.
+        @Test func aStrangersManifestsReachNoServer() async throws {
+            let lab = try Lab()
+            func map(_ name: String, _ data: String) -> String {
+                "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: \(name), namespace: default}\ndata: {\(data)}\n"
+            }
+            let forge = try await ForgeDouble()
+            let controller = try await controller(lab, forge, webhooks: 19483, operations: 19482)
+            controller.settings = controller.settings.replacing("policy: {apply: report}\n", with: "")
+            let base = Lab.cluster + map("asked-x", "k: v")
+            _ = try await controller.push(["a.yaml": base])
+            let head = Lab.cluster + map("asked-x", "k: w") + map("asked-new", "k: v")
+            let theirs = try await controller.propose(["a.yaml": head], as: "refs/pull/1/head")
+            let ours = try await controller.propose(["a.yaml": head + "# ours\n"], as: "refs/heads/ours")
+            try await forge.control(["permissions": ["ann": "write"]])
+            try await controller.start()
+            try await controller.reaches("held") { $0.isHeld("home") }
+            /// Dry-runs, and requests for the object that only the head has.
+            func asked() async throws -> Int {
+                let kubeconfig = "\(lab.folder)/api-server/kubeconfig"
+                let metrics = try await run(["kubectl", "--kubeconfig", kubeconfig, "get", "--raw", "/metrics"])
+                #expect(metrics.status == 0, "\(metrics.errorOutput)")
+                return metrics.output.split(separator: "\n").filter {
+                    $0.hasPrefix("apiserver_request_total{") && $0.contains("dry_run=\"All\"") && $0.contains("resource=\"configmaps\"")
+                }
+                .reduce(0) { $0 + (Int($1.split(separator: " ").last ?? "") ?? 0) }
+            }
+            let before = try await asked()
+            try await forge.open([1: ["head": .string(theirs), "user": "stranger", "fork": true]])
+            try await tell(controller, 19483, "opened", 1, theirs)
+            try await controller.eventually("the stranger's reported") { try await forge.status(theirs) != nil }
+            let comment = try await forge.comment(1) ?? ""
+            #expect(comment.contains("asked-x") && comment.contains("asked-new") && comment.contains("no write permission"), "\(comment)")
+            let strangers = try await asked()
+            #expect(strangers == before)
+
+            try await forge.open([1: ["head": .string(theirs), "user": "stranger", "fork": true], 2: ["head": .string(ours), "ref": "ours"]])
+            try await tell(controller, 19483, "opened", 2, ours)
+            try await controller.eventually("ours reported") { try await forge.status(ours) != nil }
+            let all = try await asked()
+            #expect(all == before + 2, "who may write has both asked about")
+            #expect(controller.stop() == 0)
+            for name in ["asked-x", "asked-new"] {
+                _ = try await lab.request("DELETE", "/api/v1/namespaces/default/configmaps/\(name)")
             }
         }
     }

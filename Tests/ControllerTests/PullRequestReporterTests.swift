@@ -112,7 +112,7 @@ import Testing
         ) -> PullRequestReporter.Pace {
             var pace = PullRequestReporter.Pace()
             (pace.poll, pace.quiet, pace.betweenChanges) = (poll, .milliseconds(1), .milliseconds(1))
-            (pace.longestSettling, pace.deadline) = (settling, deadline)
+            (pace.longestSettling, pace.deadline, pace.afterStaleAnswer) = (settling, deadline, .milliseconds(1))
             return pace
         }
 
@@ -136,8 +136,8 @@ import Testing
         func posts(_ expected: [String]) async -> Bool { await eventually { self.state.withLock { $0.posts.sorted() == expected.sorted() } } }
     }
 
-    private func notice(_ number: Int, _ action: PullRequestNotice.Action = .opened) -> PullRequestNotice {
-        PullRequestNotice(provider: "gitea", repositories: [], number: number, action: action)
+    private func notice(_ number: Int, _ action: PullRequestNotice.Action = .opened, head: String? = nil) -> PullRequestNotice {
+        PullRequestNotice(provider: "gitea", repositories: [], number: number, action: action, headCommit: head)
     }
 
     private var fast: PullRequestAgenda.Limits {
@@ -177,6 +177,21 @@ import Testing
             #expect(await eventually { await reporter.status().open == 0 && world.state.withLock { $0.finds } > finds })
             #expect(await world.posts(["1 h1", "1 h2"]))
             #expect(metrics.render().contains("plumb_reports_total{outcome=\"updated\"} 2\n"))
+        }
+    }
+
+    @Test func anAnswerThatIsOlderThanTheWebhookIsAskedForAgain() async {
+        let world = World()
+        await world.run { reporter, _ in
+            #expect(await eventually { world.state.withLock { $0.lists } > 0 })
+            world.open(1, "h1")
+            await reporter.note(notice(1, head: "h1"))
+            #expect(await world.posts(["1 h1"]))
+            await reporter.note(notice(1, .updated, head: "h2"))
+            #expect(await eventually { world.state.withLock { $0.posts.count } >= 2 })
+            world.open(1, "h2")
+            await reporter.note(notice(1, .updated, head: "h2"))
+            #expect(await eventually { world.state.withLock { $0.posts.last } == "1 h2" })
         }
     }
 

@@ -148,6 +148,9 @@ struct ControllerService: Sendable {
 
     private func webhookServer(_ webhooks: Configuration.Webhooks) throws -> WebhookServer {
         let (controller, reporter) = (controller, reporter)
+        var webhooks = webhooks
+        // A repository on this machine has no name that a forge would know.
+        if configuration.source.url.hasPrefix("file:"), webhooks.repository == nil { webhooks.repository = configuration.reports?.repository }
         return try WebhookServer(webhooks, following: configuration.source, metrics: metrics, logger: log) { notice in
             Task {
                 guard await controller.follows(notice.ref) else { return }

@@ -53,7 +53,7 @@ extension PullRequestReporter {
     ) {
         let planner = PullRequestPlanner(access.reports, world: world, log: log)
         var pace = Pace()
-        pace.poll = configuration.webhooks == nil ? configuration.source.poll : configuration.source.pollWithWebhooks
+        (pace.poll, pace.pollWithWebhooks) = (configuration.source.poll, configuration.source.pollWithWebhooks)
         let pullRequests = PullRequestWorld(
             situation: {
                 guard let revision = await controller.acting, revision.commit != nil else { return .waiting }

@@ -12,12 +12,16 @@ package actor PullRequestReporter {
     package struct Pace: Sendable, Hashable {
         /// How often the forge is asked for what is open.
         package var poll = Duration.seconds(300)
+        /// The same once webhooks tell of pull requests.
+        package var pollWithWebhooks = Duration.seconds(3600)
         /// After something has changed live: more may follow at once.
         package var quiet = Duration.seconds(1)
         /// Between two observations only because something has changed live.
         package var betweenChanges = Duration.seconds(10)
         /// How long the carrying out of a new base is waited for, before it is reported what is open.
         package var longestSettling = Duration.seconds(30)
+        /// Where a webhook has named another head than the forge's answer.
+        package var afterStaleAnswer = Duration.seconds(3)
         /// Batches that are planned at the same time: one that hangs holds no other up.
         package var batches = 2
         package var posts = 4
@@ -37,6 +41,9 @@ package actor PullRequestReporter {
     private var agenda: PullRequestAgenda
     private var nextPoll = Duration.zero
     private var hasAsked = false
+    private var webhooksArrive = false
+    /// Heads that webhooks have named: the forge's own answer may be older for a moment.
+    private var announced: [Int: String] = [:]
     private var pollFailures = 0
     private var running: [Int: Task<Void, Never>] = [:]
     private var lastRun = 0
@@ -79,12 +86,14 @@ package actor PullRequestReporter {
 
     /// A webhook tells of a pull request.
     package func note(_ notice: PullRequestNotice) {
+        webhooksArrive = true
+        announced[notice.number] = nil
         switch notice.action {
         case .closed:
             agenda.forget(notice.number)
             forgetProblem(notice.number)
         case .opened, .updated, .reopened, .baseChanged:
-            agenda.request(notice.number, because: notice.action.rawValue, at: now)
+            if agenda.request(notice.number, because: notice.action.rawValue, at: now) { announced[notice.number] = notice.headCommit }
         }
         wake()
     }
@@ -152,7 +161,7 @@ package actor PullRequestReporter {
             return
         }
         if isPoll {
-            nextPoll = now + pace.poll
+            nextPoll = now + (webhooksArrive ? pace.pollWithWebhooks : pace.poll)
             hasAsked = true
         }
         lastRun += 1
@@ -265,6 +274,8 @@ package actor PullRequestReporter {
             if found == nil {
                 do throws(ForgeFailure) { found = try await world.find(number) } catch {
                     if error.cause == .notFound {
+                        // Or all of them are, to a token that has lost its rights.
+                        nextPoll = min(nextPoll, now + .seconds(60))
                         finish(number, .gone)
                     } else {
                         fail(number, "pull request \(number) can't be asked for: \(error.message)", retryAfter: error.retryAfter)
@@ -275,6 +286,9 @@ package actor PullRequestReporter {
             guard request.isOpen, request.baseRef == branch else {
                 finish(number, .gone)
                 continue
+            }
+            if let head = announced.removeValue(forKey: number), head != request.headCommit {
+                agenda.request(number, because: "updated", at: now, after: pace.afterStaleAnswer)
             }
             switch agenda.verdict(on: request, at: now) {
             case .plan:
@@ -366,7 +380,10 @@ package actor PullRequestReporter {
     }
 
     private func finish(_ number: Int, _ outcome: PullRequestAgenda.Outcome) {
-        if outcome == .gone { forgetProblem(number) }
+        if outcome == .gone {
+            announced[number] = nil
+            forgetProblem(number)
+        }
         agenda.finish(number, outcome, at: now, chance: .random(in: 0...1))
         wake()
     }
