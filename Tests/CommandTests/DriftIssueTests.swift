@@ -112,6 +112,12 @@ extension LabTests {
                     #expect(try await site.report().errorOutput.contains("issue reopened"))
                     let issues = try await site.forge.issues
                     #expect(issues.count == 1 && issues.first?["state"] == "open", "\(issues)")
+
+                    // Where everybody can read it, what is live is not shown.
+                    try await site.forge.control(["private": false])
+                    #expect(try await site.report().errorOutput.contains("issue updated"))
+                    let hidden = try await site.forge.issues.first?["body"]?.stringValue ?? ""
+                    #expect(hidden.contains("`flags.promiscuous`: `(hidden)` → `false`"), "\(hidden)")
                 }
             }
         }

@@ -111,6 +111,15 @@ import Testing
         }
     }
 
+    @Test func whatMayBePassingThroughIsNotReportedYet() async {
+        let world = ScriptedWorld()
+        world.push("a1", ["pi-1/hourly": 1, "pi-1/lasting": 1, "pi-1/mtu": 1400])
+        await world.run(Self.configuration) { controller in
+            #expect(await eventually { addresses(await controller.reportedDrift()) == ["pi-1/Setting/lasting", "pi-1/Setting/mtu"] })
+            #expect(await controller.status().targets.first?.open.count == 3)
+        }
+    }
+
     @Test func whoFollowsSaysNothing() async {
         let world = ScriptedWorld()
         world.push("a1", ["pi-1/mtu": 1400])
