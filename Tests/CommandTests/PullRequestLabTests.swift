@@ -170,7 +170,7 @@ extension LabTests {
 
                 // What this machine's policy would refuse after the merge is said before it.
                 let other = try await controller.propose(
-                    ["b.yaml": "apiVersion: plumb/v1\nkind: Host\nmetadata: {name: other}\n"],
+                    ["b.yaml": "apiVersion: plumb/v1\nkind: Host\nmetadata: {name: other}\nspec: {}\n"],
                     as: "refs/heads/other"
                 )
                 try await forge.open([4: ["head": .string(other), "ref": "other"]])
