@@ -175,9 +175,9 @@ extension LabTests {
                 )
                 try await forge.open([4: ["head": .string(other), "ref": "other"]])
                 try await tell(controller, 19477, "opened", 4, other)
-                try await controller.eventually("refused") { try await forge.status(other) == "failure: 1 mistake in the specs" }
+                try await controller.eventually("refused") { try await forge.status(other) == "failure: 2 mistakes in the specs" }
                 let comment = try await forge.comment(4) ?? ""
-                #expect(comment.contains("b.yaml may not declare other"), "\(comment)")
+                #expect(comment.contains("b.yaml may not declare other") && comment.contains("a.yaml may not touch other/NetworkInterface/wlan0"), "\(comment)")
                 #expect(controller.stop() == 0)
             }
         }
