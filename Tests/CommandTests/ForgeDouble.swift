@@ -25,6 +25,8 @@ final class ForgeDouble {
                 length = int(self.headers.get("Content-Length", 0))
                 value = json.loads(self.rfile.read(length)) if length else None
                 with lock: status, result, headers = self.result(value)
+                # Nothing is ever said, as far as anybody waits.
+                if status == 0: return time.sleep(3600)
                 self.answer(status, result, headers)
             def result(self, value):
                 path = self.path.split("?")[0].removeprefix("/api/v1").removeprefix("/api/v3")
@@ -70,6 +72,7 @@ final class ForgeDouble {
             do_GET = do_POST = do_PATCH = do_PUT = do_DELETE = handle_request
             def log_message(self, *a): pass
         class Server(http.server.ThreadingHTTPServer):
+            daemon_threads = True
             request_queue_size = 64
         server = Server(("127.0.0.1", 0), Handler)
         print(server.server_port, flush=True)
