@@ -170,14 +170,17 @@ extension LabTests {
 
                 // What this machine's policy would refuse after the merge is said before it.
                 let other = try await controller.propose(
-                    ["b.yaml": "apiVersion: plumb/v1\nkind: Host\nmetadata: {name: other}\n"],
+                    ["b.yaml": "apiVersion: plumb/v1\nkind: Host\nmetadata: {name: other}\nspec: {}\n"],
                     as: "refs/heads/other"
                 )
                 try await forge.open([4: ["head": .string(other), "ref": "other"]])
                 try await tell(controller, 19477, "opened", 4, other)
-                try await controller.eventually("refused") { try await forge.status(other) == "failure: 1 mistake in the specs" }
+                try await controller.eventually("refused") { try await forge.status(other) == "failure: 2 mistakes in the specs" }
                 let comment = try await forge.comment(4) ?? ""
-                #expect(comment.contains("b.yaml may not declare other"), "\(comment)")
+                #expect(
+                    comment.contains("b.yaml may not declare other") && comment.contains("a.yaml may not touch other/NetworkInterface/wlan0"),
+                    "\(comment)"
+                )
                 #expect(controller.stop() == 0)
             }
         }
@@ -288,6 +291,29 @@ extension LabTests {
                 let status = try await controller.reaches("said") { $0[path: "reports", "waiting"] == 1 }
                 #expect(status[path: "reports", "problem"] == nil)
                 #expect(controller.stop() == 0)
+            }
+        }
+
+        @Test func aForgeThatHangsHoldsNothingUp() async throws {
+            let lab = try Lab()
+            try await lab.withHost("held-up") {
+                let forge = try await ForgeDouble()
+                let controller = try await controller(lab, forge, webhooks: 19485, operations: 19484)
+                controller.settings = controller.settings.replacing("policy: {apply: report}\n", with: "")
+                _ = try await controller.push(["a.yaml": Self.specs(["held-up"], mtu: 1400)])
+                let head = try await controller.propose(["a.yaml": Self.specs(["held-up"], mtu: 1310)], as: "refs/heads/feature")
+                try await forge.control(["permissions": ["ann": "write"], "faults": [["match": "POST ", "status": 0, "count": 1_000_000]]])
+                try await forge.open([9: ["head": .string(head)]])
+                try await controller.start()
+                try await controller.eventually("it hangs") { try await !forge.writes.isEmpty }
+
+                try await controller.reaches("held") { $0.isHeld("held-up") }
+                try await lab.lab("exec", "held-up", "ip", "link", "set", "wlan0", "mtu", "1300")
+                try await controller.eventually("put right all the same") { try await lab.mtu("held-up") == 1400 }
+                #expect(try await controller.reaches("still open") { _ in true }[path: "reports", "lastPosted"] == nil)
+                let ending = ContinuousClock.now
+                #expect(controller.stop() == 0)
+                #expect(ContinuousClock.now - ending < .seconds(20), "half a minute is what one answer may take")
             }
         }
 

@@ -195,6 +195,16 @@ import Values
         }
     }
 
+    /// Who is gone before anybody asks who it was, and who comes in the moment it ends.
+    @Test func survivesThoseWhoComeAndGo() async throws {
+        for _ in 0..<20 {
+            try await withSocket { path in
+                for _ in 0..<50 { Task { try? await Wire.open(path: path).close() } }
+                _ = try await Wire.open(path: path)
+            }
+        }
+    }
+
     @Test func takesOnlySoManyAtATime() async throws {
         var limits = ControlSocket.Limits()
         (limits.connections, limits.deadline) = (4, .seconds(3))

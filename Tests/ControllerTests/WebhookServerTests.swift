@@ -296,6 +296,18 @@ private func head(
     }
 }
 
+extension WebhookServerTests {
+    /// Who is accepted in the moment it ends is taken by nobody; NIO would end the process for that.
+    @Test func stopsWhileOthersCome() async throws {
+        for _ in 0..<20 {
+            try await withServer { port, _ in
+                for _ in 0..<50 { Task { try? await Wire.open(port: port).close() } }
+                _ = try await Wire.open(port: port)
+            }
+        }
+    }
+}
+
 @Suite struct WebhookConfigurationTests {
     private func server(
         _ files: [String],

@@ -11,6 +11,8 @@ import Synchronization
 final class ApplyRecord: Sendable {
     private struct State {
         var run: Int64?
+        /// What is written down with the first action that starts.
+        var pending: (RunStart, [ActionStart])?
         /// Why nothing can be written down any more; from then on nothing is started.
         var lost: StoreFailure?
         var started: [ResourceAddress: ContinuousClock.Instant] = [:]
@@ -107,7 +109,8 @@ final class ApplyRecord: Sendable {
 
     /// Writes down what is going to be done.
     ///
-    func begin(_ plan: Plan) async throws(StoreFailure) {
+    /// - Parameter withFirst: Only together with the first action that starts, which saves a write; for who does not need the run's number before.
+    func begin(_ plan: Plan, withFirst: Bool = false) async throws(StoreFailure) {
         let start = RunStart(
             command: command,
             source: source,
@@ -116,25 +119,38 @@ final class ApplyRecord: Sendable {
             caller: holder.caller,
             started: now()
         )
-        let run = try await journal.begin(start, actions: plan.actions.map(ActionStart.init))
+        let actions = plan.actions.map(ActionStart.init)
+        if withFirst { return state.withLock { $0.pending = (start, actions) } }
+        let run = try await journal.begin(start, actions: actions)
         state.withLock { $0.run = run }
         var named = holder
         named.run = run
         try lock.write(named)
     }
 
+    /// Writes down what waited for the first action.
+    private func writePending(starting first: (address: String, time: Date)? = nil) async throws(StoreFailure) -> Bool {
+        guard let (start, actions) = state.withLock({ $0.pending.take() }) else { return false }
+        let run = try await journal.begin(start, actions: actions, starting: first)
+        state.withLock { $0.run = run }
+        return true
+    }
+
     /// nil: it is written down and may start.
     func willStart(_ action: Action) async -> Problem? {
         do throws(StoreFailure) {
             if let lost = state.withLock({ $0.lost }) { throw lost }
-            guard let run = state.withLock({ $0.run }) else { return nil }
+            guard state.withLock({ $0.run != nil || $0.pending != nil }) else { return nil }
             guard lock.isHeld else {
                 throw StoreFailure(
                     "the lock was taken away from this apply, by 'plumb unlock' or by hand",
                     fix: "Apply again, once nobody else does."
                 )
             }
-            try await journal.start(action.address.description, of: run, at: now())
+            let address = action.address.description
+            if try await !writePending(starting: (address, now())), let run {
+                try await journal.start(address, of: run, at: now())
+            }
             state.withLock { $0.started[action.address] = .now }
             return nil
         } catch {
@@ -144,10 +160,12 @@ final class ApplyRecord: Sendable {
     }
 
     func didEnd(_ action: Action, _ outcome: ActionOutcome) async {
-        let (run, began, isLost) = state.withLock { ($0.run, $0.started.removeValue(forKey: action.address), $0.lost != nil) }
-        guard let run, !isLost else { return }
+        let (began, isLost) = state.withLock { ($0.started.removeValue(forKey: action.address), $0.lost != nil) }
+        guard !isLost else { return }
         let (word, message) = outcome.recorded
         do throws(StoreFailure) {
+            _ = try await writePending()
+            guard let run else { return }
             try await journal.end(
                 action.address.description,
                 of: run,

@@ -10,8 +10,8 @@ struct Brake: Sendable {
     /// What other replicas have paused, put together with what is paused here.
     var together: @Sendable ([Pause]) -> [Pause] = { $0 }
 
-    init(dataDirectory: String?) {
-        store = PauseStore(in: dataDirectory.flatMap { $0.isEmpty ? nil : DataDirectory(existing: $0) })
+    init(dataDirectory: String?, journal: Journal? = nil) {
+        store = PauseStore(in: dataDirectory.flatMap { $0.isEmpty ? nil : DataDirectory(existing: $0) }, through: journal)
     }
 
     func pauses(at now: Date = Date()) throws(StoreFailure) -> [Pause] { together(try store.active(at: now).map(Pause.init)) }

@@ -50,7 +50,7 @@ final class ControllerComposition: Sendable {
         directory = try DataDirectory(creating: try options.dataDirectory.requiredPath())
         // A repair takes milliseconds; waiting for the disk before and after each would double that.
         journal = try Journal.open(in: directory, durability: .process)
-        var brake = Brake(dataDirectory: directory.path)
+        var brake = Brake(dataDirectory: directory.path, journal: journal)
         if let settings = configuration.leaderElection {
             let connection: ClusterConnection
             do throws(APIFailure) {
@@ -330,6 +330,8 @@ final class ControllerComposition: Sendable {
             }
             return summary
         }
+        // A host's settings are written down before its first change, with the run they belong to.
+        let isOfCluster = if case .cluster? = desired.targets.first { true } else { false }
         let record: ApplyRecord
         do throws(StoreFailure) {
             guard let lock = try takeLock() else { return refuse("another apply is under way in \(directory.path)") }
@@ -338,7 +340,7 @@ final class ControllerComposition: Sendable {
             return refuse(error.message)
         }
         defer { giveLock() }
-        do throws(StoreFailure) { try await record.begin(plan) } catch { return refuse(error.message) }
+        do throws(StoreFailure) { try await record.begin(plan, withFirst: isOfCluster) } catch { return refuse(error.message) }
         let collaborators = composition.collaborators(recording: record, desired: desired, brake: brake) { self.shorten(&$0, desired) }
         let summary = await Applying.apply(
             plan,

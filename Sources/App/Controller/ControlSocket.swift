@@ -64,7 +64,7 @@ package struct ControlSocket: Sendable {
     /// - Throws: `ListeningFailure` where the path can't be had, for one because a live daemon has it.
     package func run(onListening: @escaping @Sendable () -> Void = {}) async throws {
         let place = try SocketPlace(path, group: group)
-        let server: NIOAsyncChannel<NIOAsyncChannel<ByteBuffer, ByteBuffer>, Never>
+        let server: NIOAsyncChannel<AcceptedConnection<ByteBuffer, ByteBuffer>, Never>
         do {
             server = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
                 .serverChannelOption(.backlog, value: 64)
@@ -74,38 +74,41 @@ package struct ControlSocket: Sendable {
                 .childChannelOption(.allowRemoteHalfClosure, value: true)
                 .bind(unixDomainSocketPath: place.temporary, cleanupExistingSocketFile: true) { channel in
                     channel.eventLoop.makeCompletedFuture {
-                        try NIOAsyncChannel(wrappingChannelSynchronously: channel, configuration: .init(isOutboundHalfClosureEnabled: true))
+                        let connection = try NIOAsyncChannel<ByteBuffer, ByteBuffer>(
+                            wrappingChannelSynchronously: channel,
+                            configuration: .init(isOutboundHalfClosureEnabled: true)
+                        )
+                        return AcceptedConnection(connection)
                     }
                 }
-            try place.settle()
         } catch let error as IOError {
             throw ListeningFailure(message: "can't listen on \(path): \(words(of: error.errnoCode))", fix: "Set 'socket.path' to a folder of ours.")
         }
-        defer { place.remove() }
-        try await withOrderlyEnd { listens in
-            let open = OpenConnections()
-            try await server.executeThenClose { inbound in
-                listens(server.channel)
-                onListening()
-                try await withThrowingDiscardingTaskGroup { tasks in
-                    for try await connection in inbound {
-                        let isMuch = open.opened() > limits.connections
-                        tasks.addTask {
-                            defer { open.closed() }
-                            // What goes wrong on a connection is the peer's: it is gone.
-                            try? await serve(connection, isMuch: isMuch)
-                        }
+        var failure: ListeningFailure?
+        do throws(ListeningFailure) { try place.settle() } catch { failure = error }
+        defer { if failure == nil { place.remove() } }
+        let open = OpenConnections()
+        try await server.executeThenClose { [failure] inbound in
+            if let failure { throw failure }
+            onListening()
+            try await withThrowingDiscardingTaskGroup { tasks in
+                for try await connection in inbound {
+                    let isMuch = open.opened() > limits.connections
+                    tasks.addTask {
+                        defer { open.closed() }
+                        // What goes wrong on a connection is the peer's: it is gone.
+                        try? await serve(connection, isMuch: isMuch)
                     }
                 }
             }
         }
     }
 
-    private func serve(_ connection: NIOAsyncChannel<ByteBuffer, ByteBuffer>, isMuch: Bool) async throws {
+    private func serve(_ connection: AcceptedConnection<ByteBuffer, ByteBuffer>, isMuch: Bool) async throws {
         let channel = connection.channel
         let peer = try await peer(of: channel)
         let writer = Replies(channel: channel, deadline: limits.deadline)
-        try await connection.executeThenClose { inbound, _ in
+        try await connection.take().executeThenClose { inbound, _ in
             if isMuch {
                 try await writer.send(ControlFailure("more than \(limits.connections) ask at the same time", fix: "Try again.").value)
                 return

@@ -43,6 +43,8 @@ package actor Controller {
     private var remembered: ControllerMemory
     /// What is remembered is being kept.
     private var keeping: Task<Void, Never>?
+    /// The time it takes to begin with that.
+    private var keepingPause: Task<Void, Never>?
     private var pauses: [Pause] = []
     /// Told where what is only reported may have changed.
     var driftChanges: AsyncStream<Void>.Continuation?
@@ -128,6 +130,7 @@ package actor Controller {
             await withCheckedContinuation { idleSignal.append($0) }
             timer.cancel()
         }
+        keepingPause?.cancel()
         await keeping?.value
     }
 
@@ -211,12 +214,21 @@ package actor Controller {
             memory.hadSpecs = !revision.desired.resources.isEmpty
         }
         guard memory != remembered else { return }
+        // What is counted of fights changes with each repair, and may wait for the next; which revision is good may not.
+        let isUrgent = memory.commit != remembered.commit || memory.hadSpecs != remembered.hadSpecs
         remembered = memory
+        if isUrgent { keepingPause?.cancel() }
         // One after the other, so that the last word is the last one kept.
-        if keeping == nil { keeping = Task { await self.keepRemembered() } }
+        if keeping == nil { keeping = Task { await self.keepRemembered(isUrgent: isUrgent) } }
     }
 
-    private func keepRemembered() async {
+    private func keepRemembered(isUrgent: Bool) async {
+        if !isUrgent, !isStopping {
+            let pause = Task { _ = try? await Task.sleep(for: .milliseconds(250)) }
+            keepingPause = pause
+            await pause.value
+            keepingPause = nil
+        }
         while true {
             let memory = remembered
             await collaborators.remember(memory)

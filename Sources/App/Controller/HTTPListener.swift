@@ -50,9 +50,9 @@ struct HTTPListener: Sendable {
         )
         while true {
             if let tls {
-                try await serve(TLSChannel(http, tlsConfiguration: tls), onListening: onListening)
+                try await serve(DroppableConnections(base: TLSChannel(http, tlsConfiguration: tls)), onListening: onListening)
             } else {
-                try await serve(http, onListening: onListening)
+                try await serve(DroppableConnections(base: http), onListening: onListening)
             }
             // It ends by itself when a connection could not be accepted, for want of descriptors for one.
             try await Task.sleep(for: .seconds(1))
@@ -63,7 +63,7 @@ struct HTTPListener: Sendable {
         // What a peer does wrong is no news for our log; what counts is counted by who answers.
         let silent = Logger(label: "plumb.http") { _ in SwiftLogNoOpLogHandler() }
         do {
-            try await withOrderlyEnd { listens in try await serve(child, silent, onListening: onListening, listens: listens) }
+            try await serve(child, silent, onListening: onListening)
         } catch let error as IOError {
             throw ListeningFailure(
                 message: "can't listen on \(address): \(error.errnoCode == EADDRINUSE ? "the address is taken" : "\(error)")",
@@ -75,8 +75,7 @@ struct HTTPListener: Sendable {
     private func serve(
         _ child: some ServerChildChannel,
         _ logger: Logger,
-        onListening: @escaping @Sendable (Int) -> Void,
-        listens: @escaping @Sendable (any Channel) -> Void
+        onListening: @escaping @Sendable (Int) -> Void
     ) async throws {
         let server = Server(
             childChannelSetup: child,
@@ -86,10 +85,7 @@ struct HTTPListener: Sendable {
                 backlog: 1024,
                 availableConnectionsDelegate: MaximumAvailableConnections(connections, logger: logger)
             ),
-            onServerRunning: { channel in
-                listens(channel)
-                onListening(channel.localAddress?.port ?? 0)
-            },
+            onServerRunning: { onListening($0.localAddress?.port ?? 0) },
             eventLoopGroup: MultiThreadedEventLoopGroup.singleton,
             logger: logger
         )

@@ -1,6 +1,7 @@
 package import Foundation
 import GRDB
 import Glibc
+import Synchronization
 import Values
 
 /// What was changed, when, by whom and how it ended: an SQLite database in the data directory.
@@ -13,11 +14,28 @@ package final class Journal: Sendable {
 
     /// The database's file.
     package let path: String
-    private let database: DatabaseQueue
+    let database: DatabaseQueue
+    /// Which file it was when it was opened: the journal may be moved aside and begun anew.
+    let file: FileIdentity?
+    /// How often pauses were written through this very connection.
+    let pauseWrites = Mutex(0)
 
     private init(path: String, database: DatabaseQueue) {
         self.path = path
         self.database = database
+        file = FileIdentity(path)
+    }
+
+    struct FileIdentity: Equatable {
+        private var device: dev_t
+        private var number: ino_t
+
+        /// nil: there is no file, or an empty one.
+        init?(_ path: String) {
+            var info = stat()
+            guard stat(path, &info) == 0, info.st_size > 0 else { return nil }
+            (device, number) = (info.st_dev, info.st_ino)
+        }
     }
 
     package enum Durability: Sendable {
@@ -111,16 +129,25 @@ package final class Journal: Sendable {
 
     /// Writes down a run with everything it is going to do, before the first of it starts.
     ///
+    /// - Parameter first: The action that is about to start; nil: `start` will say.
     /// - Returns: the run's number.
-    package func begin(_ run: RunStart, actions: [ActionStart] = []) async throws(StoreFailure) -> Int64 {
+    package func begin(
+        _ run: RunStart,
+        actions: [ActionStart] = [],
+        starting first: (address: String, time: Date)? = nil
+    ) async throws(StoreFailure) -> Int64 {
         try await write { database in
             let id = try run.insert(into: database)
-            let insertion = try database.makeStatement(
-                sql: "INSERT INTO action (run, position, address, kind, operation, fingerprint, fields, steps) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+            let insertion = try database.cachedStatement(
+                sql: """
+                    INSERT INTO action (run, position, address, kind, operation, fingerprint, fields, steps, started)
+                    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+                    """
             )
             for (position, action) in actions.enumerated() {
+                let started = first.flatMap { $0.address == action.address ? $0.time : nil }
                 try insertion.execute(arguments: [
-                    id, position, action.address, action.kind, action.operation, action.fingerprint, action.fieldsJSON, action.stepsJSON,
+                    id, position, action.address, action.kind, action.operation, action.fingerprint, action.fieldsJSON, action.stepsJSON, started,
                 ])
             }
             return id
@@ -130,7 +157,8 @@ package final class Journal: Sendable {
     /// Writes down that an action is about to start.
     package func start(_ address: String, of run: Int64, at time: Date) async throws(StoreFailure) {
         try await write { database in
-            try database.execute(sql: "UPDATE action SET started = ? WHERE run = ? AND address = ?", arguments: [time, run, address])
+            let update = try database.cachedStatement(sql: "UPDATE action SET started = ? WHERE run = ? AND address = ?")
+            try update.execute(arguments: [time, run, address])
             guard database.changesCount == 1 else {
                 throw StoreFailure(
                     "\(address) is not in the journal's run \(run)",
@@ -150,20 +178,18 @@ package final class Journal: Sendable {
         took duration: Duration?
     ) async throws(StoreFailure) {
         try await write { database in
-            try database.execute(
-                sql: "UPDATE action SET ended = ?, milliseconds = ?, outcome = ?, message = ? WHERE run = ? AND address = ?",
-                arguments: [time, duration?.milliseconds, outcome.rawValue, message, run, address]
+            let update = try database.cachedStatement(
+                sql: "UPDATE action SET ended = ?, milliseconds = ?, outcome = ?, message = ? WHERE run = ? AND address = ?"
             )
+            try update.execute(arguments: [time, duration?.milliseconds, outcome.rawValue, message, run, address])
         }
     }
 
     /// Writes down how a run ended. One that others took for interrupted, and was not, has the last word.
     package func end(_ run: Int64, outcome: RunOutcome, message: String, at time: Date) async throws(StoreFailure) {
         try await write { database in
-            try database.execute(
-                sql: "UPDATE run SET ended = ?, outcome = ?, message = ? WHERE id = ?",
-                arguments: [time, outcome.rawValue, message, run]
-            )
+            let update = try database.cachedStatement(sql: "UPDATE run SET ended = ?, outcome = ?, message = ? WHERE id = ?")
+            try update.execute(arguments: [time, outcome.rawValue, message, run])
         }
     }
 

@@ -51,16 +51,16 @@ extension Run {
 extension RunStart {
     /// - Returns: the run's number.
     func insert(into database: Database) throws -> Int64 {
-        try database.execute(
+        let insertion = try database.cachedStatement(
             sql: """
                 INSERT INTO run (command, source, revision, planID, user, host, origin, pid, processStarted, bootID, namespace, started)
                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-                """,
-            arguments: [
-                command, source, revision, planID, caller.user, caller.host, caller.origin, caller.process.pid,
-                Int64(bitPattern: caller.process.started), caller.process.bootID, caller.process.namespace, started,
-            ]
+                """
         )
+        try insertion.execute(arguments: [
+            command, source, revision, planID, caller.user, caller.host, caller.origin, caller.process.pid,
+            Int64(bitPattern: caller.process.started), caller.process.bootID, caller.process.namespace, started,
+        ])
         return database.lastInsertedRowID
     }
 }

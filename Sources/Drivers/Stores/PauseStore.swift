@@ -16,24 +16,32 @@ package final class PauseStore: Sendable {
 
     private struct State {
         var database: DatabaseQueue?
-        /// Which file `database` is: the journal may be moved aside and begun anew.
-        var file: FileIdentity?
-        /// SQLite's own count of what others have committed, when `content` was read.
-        var dataVersion: Int?
+        /// Which file `database` is.
+        var file: Journal.FileIdentity?
+        /// When `content` was read.
+        var version: Version?
         var content = Content()
         var changes = 0
     }
 
-    private struct FileIdentity: Equatable {
-        var device: dev_t
-        var number: ino_t
+    private struct Version: Equatable {
+        /// SQLite's own count of what other connections have committed.
+        var others: Int
+        /// Writes through the connection that is asked.
+        var own: Int
     }
 
     private let directory: DataDirectory?
+    private let journal: Journal?
     private let state = Mutex(State())
 
-    /// - Parameter directory: nil: there is none, and nothing is ever paused.
-    package init(in directory: DataDirectory?) { self.directory = directory }
+    /// - Parameters:
+    ///   - directory: nil: there is none, and nothing is ever paused.
+    ///   - journal: One of this directory that is open for writing. Asked through it, what it writes itself is no reason to read everything again.
+    package init(in directory: DataDirectory?, through journal: Journal? = nil) {
+        self.directory = directory
+        self.journal = journal
+    }
 
     /// What is paused at this time.
     package func active(at now: Date) throws(StoreFailure) -> [PauseRecord] {
@@ -56,20 +64,19 @@ package final class PauseStore: Sendable {
         guard let directory else { return Content() }
         let path = "\(directory.path)/\(Journal.fileName)"
         do {
-            return try state.withLock { state in try Self.refresh(&state, in: directory, path: path) }
+            return try state.withLock { state in try refresh(&state, in: directory, path: path) }
         } catch {
             throw Journal.failure(error, doing: "read", path: path)
         }
     }
 
-    private static func refresh(_ state: inout State, in directory: DataDirectory, path: String) throws -> Content {
-        var info = stat()
-        let file = stat(path, &info) == 0 && info.st_size > 0 ? FileIdentity(device: info.st_dev, number: info.st_ino) : nil
+    private func refresh(_ state: inout State, in directory: DataDirectory, path: String) throws -> Content {
+        let file = Journal.FileIdentity(path)
         if state.database == nil || state.file != file {
             let before = state.content
-            state.database = try Journal.databaseForReading(in: directory)
+            state.database = if let journal, file == journal.file { journal.database } else { try Journal.databaseForReading(in: directory) }
             state.file = file
-            state.dataVersion = nil
+            state.version = nil
             if state.database == nil {
                 state.content = Content()
                 if !before.pauses.isEmpty { state.changes += 1 }
@@ -77,17 +84,18 @@ package final class PauseStore: Sendable {
             }
         }
         guard let database = state.database else { return state.content }
-        let known = state.dataVersion
-        let read: (Int, Content)?
+        let known = state.version
+        let own = database === journal?.database ? journal?.pauseWrites.withLock(\.self) ?? 0 : 0
+        let read: (Version, Content)?
         do {
-            read = try database.read { database -> (Int, Content)? in
-                let version = try Int.fetchOne(database, sql: "PRAGMA data_version") ?? 0
+            read = try database.read { database -> (Version, Content)? in
+                let version = Version(others: try Int.fetchOne(database.cachedStatement(sql: "PRAGMA data_version")) ?? 0, own: own)
                 if version == known { return nil }
                 try JournalSchema.check(database, path: path)
                 // Asked of the file: what is remembered of its tables is of before another process has brought it up to date.
                 let tables = try Int.fetchOne(database, sql: "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'pause'") ?? 0
                 guard tables == 1 else { return (version, Content()) }
-                return (version, try content(database))
+                return (version, try Self.content(database))
             }
         } catch {
             // Opened anew the next time.
@@ -98,7 +106,7 @@ package final class PauseStore: Sendable {
         if Journal.isStill(directory) { state.database = nil }
         guard let (version, content) = read else { return state.content }
         let isSame = content.pauses == state.content.pauses && content.resumptions.last?.id == state.content.resumptions.last?.id
-        state.dataVersion = version
+        state.version = version
         state.content = content
         if !isSame { state.changes += 1 }
         return content

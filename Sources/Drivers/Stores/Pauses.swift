@@ -1,5 +1,6 @@
 package import Foundation
 import GRDB
+import Synchronization
 
 /// Something that `plumb pause` says must be left as it is.
 package struct PauseRecord: Hashable, Sendable {
@@ -44,7 +45,8 @@ extension Journal {
         message: String,
         at now: Date
     ) async throws(StoreFailure) -> Int64 {
-        try await write { database in
+        defer { pauseWrites.withLock { $0 += 1 } }
+        return try await write { database in
             try Self.removeExpired(database, at: now)
             let run = try Self.note("pause", records.map(\.words), by: caller, message: message, at: now, in: database)
             for (record, _) in records {
@@ -83,7 +85,8 @@ extension Journal {
         message: @escaping @Sendable (_ resumed: [PauseRecord]) -> String,
         at now: Date
     ) async throws(StoreFailure) -> (resumed: [PauseRecord], left: [PauseRecord]) {
-        try await write { database in
+        defer { pauseWrites.withLock { $0 += 1 } }
+        return try await write { database in
             try Self.removeExpired(database, at: now)
             let all = try PauseRecord.fetch(database)
             let resumed = all.filter(isMeant)

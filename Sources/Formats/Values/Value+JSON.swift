@@ -114,20 +114,29 @@ extension Value: Codable {
     }
 
     private init(jsonObject any: Any) {
-        switch any {
-        case let text as String: self = .string(text)
-        case let number as NSNumber:
-            // CFBoolean and numbers share a class on every platform; the type code tells them apart.
-            if String(cString: number.objCType) == "c" || type(of: any) == Bool.self {
-                self = .bool(number.boolValue)
-            } else if let integer = Int64(exactly: number) {
-                self = .int(integer)
-            } else {
-                self = .double(number.doubleValue)
-            }
-        case let array as [Any]: self = .array(array.map(Value.init(jsonObject:)))
-        case let object as [String: Any]: self = .object(object.mapValues(Value.init(jsonObject:)))
-        default: self = .null
+        // By type first: a cast that fails looks for bridges, and takes longer than parsing the text did.
+        let type = type(of: any)
+        if type == String.self, let text = any as? String {
+            self = .string(text)
+        } else if type == [String: Any].self, let object = any as? [String: Any] {
+            self = .object(object.mapValues(Value.init(jsonObject:)))
+        } else if type == [Any].self, let array = any as? [Any] {
+            self = .array(array.map(Value.init(jsonObject:)))
+        } else if type != NSNull.self, let number = any as? NSNumber {
+            self = Value(number, isBool: type == Bool.self)
+        } else {
+            self = .null
+        }
+    }
+
+    /// Booleans and numbers share a class on every platform; the type code tells them apart.
+    private init(_ number: NSNumber, isBool: Bool) {
+        if isBool || String(cString: number.objCType) == "c" {
+            self = .bool(number.boolValue)
+        } else if let integer = Int64(exactly: number) {
+            self = .int(integer)
+        } else {
+            self = .double(number.doubleValue)
         }
     }
 }

@@ -20,8 +20,9 @@ struct ObjectComparison {
     /// Every declared field as it is, for the fingerprint.
     private(set) var observed: [String: Value] = [:]
     private let isPredicted: Bool
-    /// All fields that anybody set, for what it says about lists.
-    private let shape: FieldTree
+    private let entries: [ManagedFieldsEntry]
+    /// All fields that anybody set, for what it says about lists; made with the first list.
+    private var shape: FieldTree?
 
     static func local(_ declared: Declared, live: Value?) -> ObjectComparison {
         ObjectComparison(declared, live: live, predicted: nil)
@@ -33,9 +34,9 @@ struct ObjectComparison {
 
     private init(_ declared: Declared, live: Value?, predicted: Value?) {
         isPredicted = predicted != nil
-        let entries = [live, predicted].compactMap(\.self).flatMap(ManagedFieldsEntry.entries)
+        let all = [live, predicted].compactMap(\.self).flatMap(ManagedFieldsEntry.entries)
         // Entries of another version can have other lists.
-        shape = entries.filter { $0.apiVersion == declared.groupVersion.description }.reduce(FieldTree()) { $0.merging($1.fields) }
+        entries = all.filter { $0.apiVersion == declared.groupVersion.description }
         for (name, value) in (declared.body.objectValue ?? [:]).sorted(by: { $0.key < $1.key }) where !["apiVersion", "kind"].contains(name) {
             var value = value
             if name == "metadata" {
@@ -44,15 +45,15 @@ struct ObjectComparison {
                 value["namespace"] = nil
                 if value == [:] { continue }
             }
-            walk(value, live?[name], predicted?[name], shape.children[.field(name)], ObjectPlace().member(name))
+            walk(value, live?[name], predicted?[name], ObjectPlace().member(name))
         }
-        guard let live, let ours = entries.first(where: { $0.isApply(by: KubernetesObject.fieldManager) }) else { return }
+        guard let live, let ours = all.first(where: { $0.isApply(by: KubernetesObject.fieldManager) }) else { return }
         guard ours.apiVersion == declared.groupVersion.description else { return }
         findUndeclared(ours.fields, declared.body, live, predicted, ObjectPlace())
     }
 
     /// - Parameter live: nil: not there.
-    private mutating func walk(_ declared: Value, _ live: Value?, _ predicted: Value?, _ tree: FieldTree?, _ place: ObjectPlace) {
+    private mutating func walk(_ declared: Value, _ live: Value?, _ predicted: Value?, _ place: ObjectPlace) {
         switch declared {
         case .object(let members):
             // Nothing is asserted of what is in it, only that it is there.
@@ -60,19 +61,19 @@ struct ObjectComparison {
             // Members of what is no mapping: the whole of it differs.
             if let live, live != .null, live.objectValue == nil { return judge(declared, live, predicted, place) }
             for (name, value) in members.sorted(by: { $0.key < $1.key }) {
-                walk(value, live?[name], predicted?[name], tree?.children[.field(name)], place.member(name))
+                walk(value, live?[name], predicted?[name], place.member(name))
             }
         case .array(let elements) where !elements.isEmpty:
-            walk(elements, live, predicted, tree, place)
+            walk(elements, live, predicted, place)
         default: judge(declared, live, predicted, place)
         }
     }
 
-    private mutating func walk(_ declared: [Value], _ live: Value?, _ predicted: Value?, _ tree: FieldTree?, _ place: ObjectPlace) {
+    private mutating func walk(_ declared: [Value], _ live: Value?, _ predicted: Value?, _ place: ObjectPlace) {
         let field = place.steps.last?.fieldName ?? ""
         let found = live?.arrayValue ?? []
         let next = predicted?.arrayValue ?? []
-        switch ListShape(tree, field: field, elements: declared) {
+        switch ListShape(tree(at: place), field: field, elements: declared) {
         case .keyed(let names):
             var added = 0
             for element in declared {
@@ -80,7 +81,7 @@ struct ObjectComparison {
                 let step = FieldStep.key(key)
                 let new = ListShape.index(of: key, in: next).map { next[$0] }
                 if let index = ListShape.index(of: key, in: found) {
-                    walk(element, found[index], new, tree?.children[step], place.element(index, step))
+                    walk(element, found[index], new, place.element(index, step))
                 } else {
                     judge(element, nil, new, place.element(found.count + added, step))
                     added += 1
@@ -96,9 +97,15 @@ struct ObjectComparison {
             let counts = [declared.count, found.count] + (isPredicted ? [next.count] : [])
             guard Set(counts).count == 1 else { return judge(.array(declared), live, predicted, place) }
             for (index, element) in declared.enumerated() {
-                walk(element, found[index], isPredicted ? next[index] : nil, nil, place.element(index, .index(index)))
+                walk(element, found[index], isPredicted ? next[index] : nil, place.element(index, .index(index)))
             }
         }
+    }
+
+    private mutating func tree(at place: ObjectPlace) -> FieldTree? {
+        let all = shape ?? entries.reduce(FieldTree()) { $0.merging($1.fields) }
+        shape = all
+        return place.steps.reduce(all) { $0?.children[$1] }
     }
 
     private static func bare(_ value: Value) -> Value { value.objectValue == nil ? value : [:] }

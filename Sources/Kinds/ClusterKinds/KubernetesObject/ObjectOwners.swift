@@ -44,7 +44,7 @@ enum ObjectOwners {
     /// Everybody but us who set this field, the last one last.
     static func holders(of place: ObjectPlace, in entries: [ManagedFieldsEntry]) -> [Holder] {
         entries
-            .filter { !$0.isApply(by: KubernetesObject.fieldManager) && $0.fields.touches(place.steps) }
+            .filter { !$0.isApply(by: KubernetesObject.fieldManager) && $0.touches(place.steps) }
             .map { Holder(manager: $0.manager, operation: $0.operation, time: $0.time) }
             .sorted()
     }
