@@ -166,7 +166,7 @@ let package = Package(
                 .product(name: "NIOPosix", package: "swift-nio"),
             ],
             path: "Tests/Benchmarks",
-            exclude: ["run", "README.md", "controller", "kopf-operator.py"],
+            exclude: ["run", "README.md", "controller", "reports", "kopf-operator.py"],
             swiftSettings: settings
         ),
         // Does to the built plumb what the world does, inside a lab.
@@ -220,7 +220,8 @@ let package = Package(
         tests(
             "ControllerTests",
             [
-                "Applying", "Controller", "DriftDetection", "Forge", "Observing", "Planning", "Reconciling", "ResourceModel", "Values", "YAML",
+                "Applying", "Controller", "DriftDetection", "Forge", "Observing", "Planning", "Reconciling", "Reporting", "ResourceModel", "Values",
+                "YAML",
                 .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),

@@ -27,7 +27,7 @@ import YAML
 
     @Test func eachFileIsOneOfThese() throws {
         let names = try FileManager.default.contentsOfDirectory(atPath: Self.folder.path).sorted()
-        #expect(names == ["README.md", "forgejo-actions.yml", "github-actions.yml", "gitlab-ci.yml"])
+        #expect(names == ["README.md", "comment.png", "forgejo-actions.yml", "github-actions.yml", "gitlab-ci.yml", "picture"])
     }
 
     @Test(arguments: actions)

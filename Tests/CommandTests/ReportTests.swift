@@ -172,6 +172,25 @@ struct ReportTests {
         }
     }
 
+    @Test(arguments: [("yaml", "more than 1002 files"), ("txt", "more than 50002 names")])
+    func aTreeOfThousandsOfFilesIsRefused(ending: String, why: String) async throws {
+        try await Repository.with { repository in
+            try await repository.push("main", Self.host("old") + Self.mtu(1400))
+            // All of the same content: a tree of many names is a small pack.
+            try await repository.push("feature", Self.host("old") + Self.mtu(1400)) { work in
+                try FileManager.default.createDirectory(atPath: "\(work)/state/many", withIntermediateDirectories: true)
+                for number in 0..<(ending == "yaml" ? 1100 : 50_100) {
+                    _ = FileManager.default.createFile(atPath: "\(work)/state/many/\(number).\(ending)", contents: nil)
+                }
+            }
+            let outcome = try await report(repository, "--untrusted", "--output", "json")
+            #expect(outcome.status == 1)
+            let mistakes = try outcome.document["mistakes"]?.arrayValue ?? []
+            #expect(mistakes.contains { $0["message"]?.stringValue?.contains(why) == true }, "\(outcome.output.prefix(2000)) \(outcome.errorOutput)")
+            #expect(try outcome.document.changes == [])
+        }
+    }
+
     @Test func aLinkOutOfTheRepositoryIsNotFollowed() async throws {
         try await Repository.with { repository in
             try await repository.push("main", Self.host("old") + Self.mtu(1400))
@@ -200,14 +219,25 @@ struct ReportTests {
         }
     }
 
-    @Test func aHeadThatLagsBehindTheBaseIsSaid() async throws {
+    @Test func aHeadThatLagsBehindTheBaseIsReportedAsMerged() async throws {
         try await Repository.with { repository in
-            try await repository.push("main", Self.host("old") + Self.mtu(1400))
-            try await repository.push("feature", Self.host("old") + Self.mtu(1300))
+            func targets(_ outcome: Outcome) throws -> [String] {
+                (try outcome.document["targets"]?.arrayValue ?? []).map { "\($0["target"]?.stringValue ?? "") \($0["operation"]?.stringValue ?? "")" }
+            }
+            let start = Self.host("old") + Self.mtu(1400)
+            try await repository.push("main", start)
+            try await repository.push("feature", start + Self.host("new"))
             try await repository.git("-C", "work", "checkout", "-q", "main")
+            try await repository.push("main", Self.host("other") + start)
+            // What came to the base since is not taken away by the branch that does not have it.
+            let merged = try await report(repository, "--output", "json", "--untrusted")
+            #expect(try targets(merged) == ["new added"], "\(merged.output) \(merged.errorOutput)")
+
             try await repository.push("main", Self.host("old") + Self.mtu(1280))
-            let outcome = try await report(repository)
-            #expect(outcome.output.contains("the head does not contain the base"), "\(outcome.output) \(outcome.errorOutput)")
+            try await repository.git("-C", "work", "checkout", "-q", "feature")
+            try await repository.push("feature", Self.host("old") + Self.mtu(1300))
+            let conflict = try await report(repository)
+            #expect(conflict.output.contains("can't be merged without a conflict"), "\(conflict.output) \(conflict.errorOutput)")
         }
     }
 
@@ -233,6 +263,34 @@ extension LabTests {
     @Suite struct ReportLabTests {
         private static func map(_ name: String, _ data: String) -> String {
             "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: \(name), namespace: default}\ndata: {\(data)}\n"
+        }
+
+        /// SECURITY.md, "Amounts": of a repository that comes over the network.
+        @Test func aPackThatIsTooLargeIsRefused() async throws {
+            let lab = try Lab()
+            try await Repository.with { repository in
+                try await lab.lab("exec", "pi-1", "git", "init", "-q", "--bare", "-b", "main", "/root/large.git")
+                let url = "ssh://root@pi-1/root/large.git"
+                let ssh = "ssh -F \(ProcessInfo.processInfo.environment["LAB_SSH_CONFIG"] ?? "")"
+                try await repository.git("-C", "work", "config", "remote.origin.url", url)
+                try await repository.git("-C", "work", "config", "core.sshCommand", ssh)
+                try await repository.push("main", Lab.hosts(["pi-1"]) + Lab.promiscuous)
+                // What can't be compressed, where no spec is.
+                try await repository.push("feature", Lab.hosts(["pi-1"]) + Lab.promiscuous) { work in
+                    let random = try FileHandle(forReadingFrom: URL(fileURLWithPath: "/dev/urandom"))
+                    defer { try? random.close() }
+                    try (random.read(upToCount: 70 << 20) ?? Data()).write(to: URL(fileURLWithPath: "\(work)/large.bin"))
+                }
+                let arguments = ["report", url, "--path", "state", "--base", "main", "--head", "feature", "--output", "json"]
+                let stranger = try await lab.plumb(arguments + ["--untrusted"])
+                #expect(stranger.status == 1)
+                let mistake = try stranger.document["mistakes"]?.arrayValue?.first?["message"]?.stringValue ?? ""
+                #expect(mistake.contains("\(64 << 20) bytes"), "\(stranger.output) \(stranger.errorOutput)")
+                #expect(try stranger.document.changes == [])
+                let trusted = try await lab.plumb(arguments)
+                #expect(try trusted.document["mistakes"] == [], "\(trusted.output)")
+                try await lab.lab("exec", "pi-1", "rm", "-rf", "/root/large.git")
+            }
         }
 
         @Test func tellsTheTwoApartAndChangesNothing() async throws {

@@ -153,6 +153,25 @@ final class RunningController {
         return try await git("-C", checkout, "push", "--quiet", "origin", "HEAD:main")
     }
 
+    /// Commits on a branch of its own from what `main` is here, and pushes it as a reference; the checkout is as before afterwards.
+    ///
+    /// - Parameters:
+    ///   - reference: `refs/heads/feature`; for a fork's, where the forge keeps it.
+    ///   - start: nil: `main`; else what was proposed there before.
+    /// - Returns: the commit.
+    @discardableResult
+    func propose(_ files: [String: String], as reference: String, after start: String? = nil) async throws -> String {
+        let main = try await head()
+        try await git("-C", checkout, "checkout", "--quiet", "--detach", start ?? main)
+        for (name, text) in files { try Data(text.utf8).write(to: URL(fileURLWithPath: "\(checkout)/\(name)")) }
+        try await git("-C", checkout, "add", "--all")
+        try await git("-C", checkout, "commit", "--quiet", "--allow-empty", "--message", "proposed")
+        try await git("-C", checkout, "push", "--quiet", "--force", "origin", "HEAD:\(reference)")
+        let commit = try await head()
+        try await git("-C", checkout, "checkout", "--quiet", "main")
+        return commit
+    }
+
     func head() async throws -> String {
         try await git("-C", checkout, "rev-parse", "HEAD").output.trimmingCharacters(in: .whitespacesAndNewlines)
     }

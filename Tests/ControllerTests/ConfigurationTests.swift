@@ -1,4 +1,5 @@
 import Controller
+import Forge
 import Foundation
 import ResourceModel
 import Testing
@@ -58,6 +59,16 @@ import YAML
             log: {format: json, level: debug}
             fights: {reverts: 3, within: 5m, maximumBackoff: 2h}
             leaderElection: {context: home, namespace: plumb, name: lease, identity: a}
+            reports:
+              forge: github
+              url: https://github.example
+              repository: me/infra
+              app: {id: "12", installation: 34, keyFile: /key.pem}
+              caFile: /ca.pem
+              pullRequests: false
+              driftIssue: true
+              plansPerAuthor: 3
+              hideValues: never
             """
         let configuration = try Configuration(yaml: Array(text.utf8), file: "plumb.yaml")
         #expect(configuration.source.allowedSigners == "/etc/plumb/allowed_signers")
@@ -68,6 +79,47 @@ import YAML
         #expect(configuration.operations.listen == nil)
         #expect(configuration.fights.maximumBackoff == .seconds(7200))
         #expect(configuration.leaderElection?.name == "lease")
+        var reports = Configuration.Reports(forge: .github, repository: "me/infra")
+        reports.url = "https://github.example"
+        reports.app = .init(id: "12", installation: 34, keyFile: "/key.pem")
+        reports.authorityFile = "/ca.pem"
+        (reports.pullRequests, reports.driftIssue, reports.plansPerAuthor, reports.hideValues) = (false, true, 3, .never)
+        #expect(configuration.reports == reports)
+    }
+
+    @Test(arguments: [
+        ("https://git.example.org/infra/state.git", "infra/state"), ("git@git.example.org:infra/state.git", "infra/state"),
+        ("ssh://git@git.example.org:2222/infra/state", "infra/state"), ("https://git.example.org/infra/state.git//specs", "infra/state"),
+    ])
+    func theRepositoryIsThatOfTheSource(url: String, name: String) throws {
+        let text = "source: {url: \"\(url)\"}\nreports: {forge: gitea, url: \"https://git.example.org\", tokenFile: /t}"
+        let reports = try Configuration(yaml: Array(text.utf8), file: "plumb.yaml").reports
+        #expect(reports?.repository == name)
+        #expect(reports?.pullRequests == true && reports?.driftIssue == false && reports?.plansPerAuthor == 10 && reports?.hideValues == .auto)
+    }
+
+    @Test(arguments: [
+        ("{}", "missing field 'reports.forge'"),
+        ("{forge: githb, repository: a/b, tokenFile: /t}", "'reports.forge' can't be 'githb'"),
+        ("{forge: gitea, repository: a/b, tokenFile: /t}", "Gitea has no public address"),
+        ("{forge: github, repository: a, tokenFile: /t}", "'a' is no name of a repository at GitHub"),
+        ("{forge: github, repository: a/b}", "needs either 'tokenFile' or 'app'"),
+        ("{forge: github, repository: a/b, tokenFile: /t, app: {id: \"1\", keyFile: /k}}", "needs either 'tokenFile' or 'app'"),
+        ("{forge: gitlab, repository: a/b, app: {id: \"1\", keyFile: /k}}", "GitLab has no Apps"),
+        ("{forge: github, repository: a/b, app: {id: \"1\"}}", "missing field 'reports.app.keyFile'"),
+        ("{forge: gitea, url: \"http://git.example\", repository: a/b, tokenFile: /t}", "would carry the token in the clear"),
+        ("{forge: github, repository: a/b, token: secret}", "unknown field 'reports.token'"),
+        ("{forge: github, repository: a/b, tokenFile: t}", "must be an absolute path"),
+    ])
+    func whatIsWrongWithReportsIsSaid(reports: String, message: String) {
+        let found = mistakes("source: {url: \"https://git.example/a/b\"}\nreports: \(reports)")
+        #expect(found.contains { $0.hasPrefix("2:") && $0.contains(message) }, "\(found)")
+    }
+
+    @Test func aFolderHasNoPullRequests() {
+        let reports = "reports: {forge: github, repository: a/b, tokenFile: /t"
+        #expect(mistakes("source: {url: /srv/specs}\n\(reports)}") == ["2:1: 'reports' needs a 'source.url' that is a git repository"])
+        #expect(mistakes("source: {url: /srv/specs}\n\(reports), pullRequests: false}") == [])
     }
 
     @Test func namesEveryMistakeWithItsPlace() {
@@ -118,6 +170,9 @@ import YAML
         #expect(full.webhooks?.providers.first?.forge == "github")
         #expect(full.leaderElection?.name == "plumb-controller")
         #expect(full.policy.allow.count == 2 && full.policy.rules.count == 2)
+        var reports = Configuration.Reports(forge: .github, repository: "infra/state")
+        (reports.url, reports.tokenFile, reports.authorityFile) = ("https://github.com", "/etc/plumb/keys/forge", "/etc/plumb/ca.pem")
+        #expect(full.reports == reports)
     }
 
     @Test func anEmptyFileIsAMistake() { #expect(mistakes("") == ["1:1: the file is empty"]) }

@@ -56,7 +56,8 @@ final class ScriptedWorld: Sendable {
         },
         change: { drift in
             Change(steps: [Step(.run(arguments: ["set", drift.address.resource]), summary: "set")])
-        }
+        },
+        settle: { $0.resource.hasSuffix("/hourly") ? .seconds(3600) : $0.resource.hasSuffix("/lasting") ? .milliseconds(200) : .zero }
     )
 
     var collaborators: ControllerCollaborators {

@@ -299,7 +299,7 @@ private struct Field: Hashable {
 }
 
 /// A world, and two revisions of what is wanted of it.
-private struct Scene {
+struct Scene {
     static let hosts = ["a", "b", "c"]
     static let names = ["w", "x", "y", "z"]
 
@@ -347,12 +347,12 @@ private struct Scene {
         world.state.withLock { $0.dead = Set(dead) }
     }
 
-    private var pass: PullRequestPass {
+    var pass: PullRequestPass {
         func pass(_ desired: DesiredState) -> Pass { Pass(desired: desired, kinds: [World.kind], revision: "r", source: "s", concurrency: 4) }
         return PullRequestPass(base: pass(base), head: pass(head), isForStranger: isForStranger, comparesValues: !(isForStranger && hidesValues))
     }
 
-    private var collaborators: PullRequestCollaborators {
+    var collaborators: PullRequestCollaborators {
         let (world, asked) = (world, asked)
         return PullRequestCollaborators(
             observe: { target, _ in

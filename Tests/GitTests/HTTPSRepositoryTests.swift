@@ -59,9 +59,11 @@ struct HTTPSRepositoryTests {
         expecting: String? = nil,
         signers: String? = nil,
         last: String? = nil,
+        into: String? = nil,
         _ change: (inout GitOptions) -> Void = { _ in }
     ) async throws(GitFailure) -> GitReading {
-        try await shop.read(GitLocation(url: url, revision: revision), unless: known, expecting: expecting, signers: signers, last: last) {
+        try await shop.read(GitLocation(url: url, revision: revision), unless: known, expecting: expecting, signers: signers, last: last, into: into)
+        {
             $0.authorityFile = "\(shop.folder)/cert.pem"
             change(&$0)
         }
@@ -113,9 +115,32 @@ struct HTTPSRepositoryTests {
             #expect(found?.commit == first)
             let commit = String(repeating: "1", count: 40)
             let missing = await failure { () async throws(GitFailure) in try await read(shop, url, revision: commit) }
-            #expect(missing?.cause == .invalid && missing?.message.contains("no commit \(commit)") == true)
+            #expect(missing?.cause == .absent && missing?.message.contains("no commit \(commit)") == true)
             let name = await failure { () async throws(GitFailure) in try await read(shop, url, revision: "nope") }
             #expect(name?.fix == "There are: main.")
+        }
+    }
+
+    /// A fork's commits are in references of the forge's own.
+    @Test func joinsWhatAForgeKeepsOfAFork() async throws {
+        let shop = try Workshop()
+        let start = try await shop.repository("specs", ["state/a.yaml": "a", "state/b.yaml": "b"])
+        try await shop.run("git", "-C", "specs", "checkout", "-q", "--detach")
+        try shop.write("specs/state/a.yaml", "theirs")
+        try await shop.run("git", "-C", "specs", "commit", "-q", "-a", "-m", "fork")
+        try await shop.run("git", "-C", "specs", "push", "-q", "origin", "HEAD:refs/pull/7/head")
+        let head = try await shop.run("git", "-C", "specs", "rev-parse", "HEAD")
+        try await shop.run("git", "-C", "specs", "checkout", "-q", "main")
+        let base = try await shop.push("specs", ["state/b.yaml": "ours"])
+        try await serve(shop) { url, _ in
+            for _ in 0..<2 {
+                let tree = try await read(shop, url, revision: head, into: base).tree
+                #expect(tree?.commit == head && tree?.join == .merged && tree?.texts == ["state/a.yaml=theirs", "state/b.yaml=ours"])
+            }
+            // What is here already is not asked for.
+            #expect(try log(shop).count { $0 == Self.fetch } <= 2)
+            #expect(try await read(shop, url, revision: head, into: start).tree?.join == .contained)
+            #expect(try log(shop) == [])
         }
     }
 

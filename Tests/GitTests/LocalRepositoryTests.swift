@@ -27,6 +27,59 @@ struct LocalRepositoryTests {
         #expect(try await shop.read(GitLocation(url: "file://\(shop.folder)/specs", path: "state/a.yaml")).tree?.texts == ["state/a.yaml=a2"])
     }
 
+    /// What merging makes, as git itself does it; nothing is written.
+    @Test func joinsACommitWithAnotherOne() async throws {
+        let shop = try Workshop()
+        let lines = (1...20).map { "line \($0)\n" }
+        func text(_ changes: [Int: String] = [:]) -> String { lines.enumerated().map { changes[$0.offset + 1] ?? $0.element }.joined() }
+        let files = ["s/both.yaml": text(), "s/ours.yaml": "1", "s/theirs.yaml": "1", "s/gone.yaml": "1", "s/same.yaml": "1", "other.yaml": "1"]
+        let start = try await shop.repository("specs", files)
+        let base = try await shop.push("specs", ["s/both.yaml": text([2: "base\n"]), "s/theirs.yaml": "2", "s/same.yaml": "2", "s/new.yaml": "base"])
+        func branch(_ name: String, _ changes: [String: String], removing: [String] = []) async throws -> String {
+            try await shop.run("git", "-C", "specs", "checkout", "-q", "-B", name, start)
+            if !removing.isEmpty { try await shop.run(["git", "-C", "specs", "rm", "-q"] + removing) }
+            return try await shop.push("specs", changes)
+        }
+        let head = try await branch(
+            "feature",
+            ["s/both.yaml": text([19: "head\n"]), "s/ours.yaml": "2", "s/same.yaml": "2", "s/mine.yaml": "head", "other.yaml": "2"],
+            removing: ["s/gone.yaml"]
+        )
+        func read(_ commit: String, into base: String?) async throws -> GitTree? {
+            try await shop.read(GitLocation(url: shop.url(), revision: commit, path: "s"), into: base).tree
+        }
+        let before = try await shop.run("sh", "-c", "find specs.git | sort")
+        let merged = try await read(head, into: base)
+        #expect(merged?.join == .merged && merged?.commit == head)
+        #expect(
+            merged?.texts == [
+                "s/both.yaml=\(text([2: "base\n", 19: "head\n"]))", "s/mine.yaml=head", "s/new.yaml=base", "s/ours.yaml=2", "s/same.yaml=2",
+                "s/theirs.yaml=2",
+            ]
+        )
+        #expect(try await shop.run("sh", "-c", "find specs.git | sort") == before)
+        #expect(try await read(head, into: nil)?.join == nil)
+        #expect(try await read(head, into: start)?.join == .contained)
+        #expect(try await read(head, into: String(repeating: "1", count: 40))?.join == .unrelated)
+
+        let lineConflict = try await branch("lines", ["s/both.yaml": text([2: "head\n"])])
+        let removed = try await branch("removed", [:], removing: ["s/theirs.yaml"])
+        for commit in [lineConflict, removed] {
+            let tree = try await read(commit, into: base)
+            #expect(tree?.join == .conflicting)
+            let alone = try await read(commit, into: nil)
+            #expect(tree?.texts == alone?.texts)
+        }
+        // A base that is merged already has nothing left to change.
+        let contained = try await read(start, into: base)
+        let whole = try await read(base, into: nil)
+        #expect(contained?.join == .merged && contained?.texts == whole?.texts)
+
+        try await shop.run("git", "-C", "specs", "checkout", "-q", "--orphan", "alone")
+        let orphan = try await shop.push("specs", [:])
+        #expect(try await read(orphan, into: base)?.join == .unrelated)
+    }
+
     @Test func saysWhatIsNotThere() async throws {
         let shop = try Workshop()
         try await shop.repository()
@@ -36,7 +89,7 @@ struct LocalRepositoryTests {
         )
         let commit = String(repeating: "1", count: 40)
         let unknown = await failure { () async throws(GitFailure) in try await shop.read(GitLocation(url: shop.url(), revision: commit)) }
-        #expect(unknown?.cause == .invalid && unknown?.message.contains(commit) == true)
+        #expect(unknown?.cause == .absent && unknown?.message.contains(commit) == true)
         let nowhere = await failure { () async throws(GitFailure) in try await shop.read(GitLocation(url: shop.url("none"))) }
         #expect(nowhere?.cause == .invalid && nowhere?.message.contains("can't be opened") == true)
         let empty = try await shop.read(GitLocation(url: shop.url(), path: "other")).tree

@@ -98,6 +98,7 @@ final class Workshop: Sendable {
         expecting: String? = nil,
         signers: String? = nil,
         last: String? = nil,
+        into: String? = nil,
         _ change: (inout GitOptions) -> Void = { _ in }
     ) async throws(GitFailure) -> GitReading {
         try await GitRepository(options: options(change)).read(
@@ -105,7 +106,8 @@ final class Workshop: Sendable {
             unless: known,
             expecting: expecting,
             verify: signers.map { GitVerification(allowedSigners: "\(folder)/\($0)") },
-            last: last
+            last: last,
+            into: into
         )
     }
 

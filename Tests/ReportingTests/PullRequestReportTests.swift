@@ -152,7 +152,7 @@ struct PullRequestReportTests {
             let starts = [
                 "<!-- plumb:report", "### Plumb: ", "#### ", "`", "- ", "  - ", "  `", "<details", "</details>", "Nothing", "Plan `", "As text",
                 "Not part", "None of",
-                "Those", "The author", "What is live", "The base", "<sub>Observed ", "**Left out",
+                "Those", "**disconnecting**: may cut", "The author", "What is live", "The base", "<sub>Observed ", "**Left out",
             ]
             #expect(line.isEmpty || starts.contains { line.hasPrefix($0) }, "\(line.prefix(80))")
             bare.append(withoutCode(String(line)))
@@ -225,7 +225,7 @@ struct PullRequestReportTests {
 }
 
 /// A pull request as people make them.
-private enum Sample {
+enum Sample {
     static func action(
         _ target: String,
         _ resource: String,

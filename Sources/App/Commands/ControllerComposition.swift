@@ -96,7 +96,8 @@ final class ControllerComposition: Sendable {
 
     var dataPath: String { directory.path }
 
-    var collaborators: ControllerCollaborators {
+    /// - Parameter hear: Told what happens; must not block.
+    func collaborators(hear: @escaping @Sendable (ControllerNews) -> Void = { _ in }) -> ControllerCollaborators {
         ControllerCollaborators(
             fetch: { known, expecting in await self.fetch(known, expecting) },
             observe: { target, resources in
@@ -124,6 +125,7 @@ final class ControllerComposition: Sendable {
             follow: { target, resources, tell in await self.follow(target, resources, tell) },
             apply: { plan, desired, isInterrupted, report in await self.apply(plan, desired, isInterrupted, report) },
             held: { self.held() },
+            hear: hear,
             kinds: Source.kinds
         )
     }
@@ -193,9 +195,12 @@ final class ControllerComposition: Sendable {
         }
     }
 
-    private var repository: GitRepository {
+    private var repository: GitRepository { GitRepository(options: gitOptions()) }
+
+    /// - Parameter cache: The folder for what is fetched, in the data directory.
+    func gitOptions(cache: String = "git") -> GitOptions {
         var git = GitOptions()
-        git.cacheDirectory = "\(directory.path)/git"
+        git.cacheDirectory = "\(directory.path)/\(cache)"
         git.timeout = configuration.source.timeout
         git.tokenFile = configuration.source.tokenFile
         git.authorityFile = configuration.source.authorityFile
@@ -203,7 +208,7 @@ final class ControllerComposition: Sendable {
         git.ssh.knownHostsFile = configuration.ssh.knownHosts
         git.ssh.configFile = configuration.ssh.configuration
         git.ssh.cacheDirectory = "\(directory.path)/ssh-config"
-        return GitRepository(options: git)
+        return git
     }
 
     /// Whether the only thing wrong is that there is nothing, and the configuration or what was there before has a say in that: see `load`.
@@ -229,7 +234,9 @@ final class ControllerComposition: Sendable {
         }
         let objections = configuration.policy.objections(to: desired)
         guard objections.isEmpty else { return .refused(commit: commit, objections.map(\.line)) }
-        return .loaded(Revision(commit: commit, ref: ref, desired: desired, notes: notes + desired.notes))
+        var revision = Revision(commit: commit, ref: ref, desired: desired, notes: notes + desired.notes)
+        revision.amount = SpecAmount(files)
+        return .loaded(revision)
     }
 
     // MARK: Journal
@@ -280,7 +287,7 @@ final class ControllerComposition: Sendable {
         }
     }
 
-    private func held() -> [HeldSetting] {
+    func held() -> [HeldSetting] {
         let isStale = shared.withLock { shared in
             defer { shared.inventoryIsStale = false }
             return shared.inventoryIsStale

@@ -15,6 +15,9 @@ struct ControllerService: Sendable {
     private let controller: Controller
     private let world: ControllerComposition
     private let election: LeaderElection?
+    /// nil: nothing is reported at a forge by itself.
+    private let reporter: PullRequestReporter?
+    private let keeper: DriftIssueKeeper?
     private let metrics: Metrics
     private let log: Logger
     private let service = ServiceManager()
@@ -26,6 +29,8 @@ struct ControllerService: Sendable {
         controller: Controller,
         world: ControllerComposition,
         election: LeaderElection?,
+        reporter: PullRequestReporter? = nil,
+        keeper: DriftIssueKeeper? = nil,
         metrics: Metrics,
         log: Logger
     ) {
@@ -33,6 +38,8 @@ struct ControllerService: Sendable {
         self.controller = controller
         self.world = world
         self.election = election
+        self.reporter = reporter
+        self.keeper = keeper
         self.metrics = metrics
         self.log = log
         (stops, stopping) = AsyncStream.makeStream(of: Void.self)
@@ -79,7 +86,9 @@ struct ControllerService: Sendable {
                 // What is under way is still being finished, and the rest goes on until it is.
                 for await _ in AsyncStream<Void>.makeStream().stream {}
             }
+            if let reporter { serve("reports") { await reporter.run() } }
             serve("the watchdog") { await reportAlive() }
+            if let keeper { serve("the issue about drift") { await keeper.run() } }
             if let election { serve("the election") { await elect(election) } }
             group.addTask {
                 for await _ in stops {}
@@ -103,7 +112,7 @@ struct ControllerService: Sendable {
     // MARK: Servers
 
     private var socket: ControlSocket {
-        let controller = controller
+        let (controller, reporter, keeper) = (controller, reporter, keeper)
         return ControlSocket(
             path: socketPath,
             group: configuration.socket.group,
@@ -112,8 +121,12 @@ struct ControllerService: Sendable {
             onPush: { notices, wait, _ in await carryOut(notices, wait: wait) },
             onCommand: { request, _ in
                 switch request.command {
-                case "status": await controller.status().value
-                default: nil
+                case "status":
+                    var status = await controller.status()
+                    status.reports = await reporter?.status()
+                    status.driftIssue = await keeper?.status()
+                    return status.value
+                default: return nil
                 }
             }
         )
@@ -134,11 +147,22 @@ struct ControllerService: Sendable {
     }
 
     private func webhookServer(_ webhooks: Configuration.Webhooks) throws -> WebhookServer {
-        let controller = controller
+        let (controller, reporter) = (controller, reporter)
+        var webhooks = webhooks
+        // A repository on this machine has no name that a forge would know.
+        if configuration.source.url.hasPrefix("file:"), webhooks.repository == nil { webhooks.repository = configuration.reports?.repository }
         return try WebhookServer(webhooks, following: configuration.source, metrics: metrics, logger: log) { notice in
             Task {
                 guard await controller.follows(notice.ref) else { return }
                 await controller.announce(commit: notice.commit, byWebhook: true)
+            }
+        } onPullRequest: { notice in
+            guard let reporter else { return }
+            Task {
+                var notice = notice
+                // What is meant for another branch now is none of ours any more.
+                if let base = notice.baseRef, await !controller.follows("refs/heads/\(base)") { notice.action = .closed }
+                await reporter.note(notice)
             }
         }
     }

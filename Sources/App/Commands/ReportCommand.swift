@@ -16,11 +16,14 @@ struct ReportCommand: AsyncParsableCommand {
             Reads the specs of two revisions, looks once at what is live, and plans both from that: what only the head would do is the pull request's,
             what the base would do has drifted already. Nothing is written anywhere, on no host, in no cluster, and not in the data directory.
 
-            --head is best the merge of both revisions, as forges make it (refs/pull/N/merge): what came to the base since the branch was made looks
-            undone otherwise.
+            What the head comes to is what merging it would make: what came to the base since the branch was made does not look undone. Where both
+            changed the same lines, it is about the head alone, and says so.
 
             With --forge and --pull-request the report is posted there as one comment and one status, updated in place; base, head, and who the author is come
             from the forge. Of an author who may not write to the repository it is as with --untrusted, in a public repository as with --hide-values.
+
+            With --forge and --drift-issue nothing is compared: one issue says what differs from the base (default: the repository's HEAD) now, each with its two
+            ways out. It is opened, updated in place, closed when all is as declared, and opened again; for a job that runs now and then.
 
             With --untrusted nothing is read, compared or shown that the base does not declare: SECURITY.md has all of it.
 
@@ -62,10 +65,17 @@ struct ReportCommand: AsyncParsableCommand {
         for (option, revision) in [("--base", base), ("--head", head)] where revision?.isEmpty ?? (posting.forge == nil) {
             throw ValidationError("\(option) needs the name of a branch or a tag, or a commit.")
         }
+        guard posting.driftIssue else { return }
+        if head != nil || untrusted || output != .markdown {
+            throw ValidationError(
+                "--drift-issue is about --base alone: no --head, no --untrusted, and no --output (plumb plan --output json has it)."
+            )
+        }
     }
 
     func run() async throws {
         let terminal = Terminal(plain: options.noColor)
+        if posting.driftIssue { return try await keepDriftIssue(terminal) }
         guard posting.forge != nil else {
             let audience = PullRequestReport.Audience(isForStranger: untrusted, hidesValues: hideValues)
             let run = try ReportRun(repository: source, options: options, audience: audience, terminal: terminal)
@@ -82,7 +92,9 @@ struct ReportCommand: AsyncParsableCommand {
                 let pullRequest = try await client.pullRequest(number)
                 outcome = await report(pullRequest, terminal)
                 if case .success(let (report, _)) = outcome {
-                    terminal.writeError("\(Escaping.shown(try await client.post(report, site: site, on: pullRequest)))\n")
+                    let comment = try await client.post(report, site: site, on: pullRequest)
+                    let words = "\(client.service.name), pull request \(pullRequest.number): comment \(comment.rawValue), status \(report.headline)"
+                    terminal.writeError("\(Escaping.shown(words))\n")
                 } else {
                     _ = try await client.setStatus(ReportStatus(.error, "the report could not be made"), on: pullRequest.headCommit)
                 }

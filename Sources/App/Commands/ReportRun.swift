@@ -1,5 +1,6 @@
 import ArgumentParser
 import ClusterKinds
+import Controller
 import Foundation
 import Git
 import Kubernetes
@@ -42,13 +43,13 @@ struct ReportRun {
     func report(base: String, head: String) async throws -> PullRequestReport {
         let baseTree: GitTree
         do throws(GitFailure) {
-            baseTree = try await read(base, GitLimits(), verify: options.git.signers.map { GitVerification(allowedSigners: $0) }, last: nil)
+            baseTree = try await read(base, GitLimits(), verify: options.git.signers.map { GitVerification(allowedSigners: $0) }, into: nil)
         } catch {
             throw terminal.failed(error)
         }
         let headTree: GitTree
         do throws(GitFailure) {
-            headTree = try await read(head, limits(after: baseTree), verify: nil, last: isLocal ? baseTree.commit : nil)
+            headTree = try await read(head, reading.limits(after: SpecAmount(baseTree.files)), verify: nil, into: baseTree.commit)
         } catch {
             // Too much, or damaged: whoever reads the pull request has to know. Where nothing can be reached there is no report.
             guard error.cause == .refused || error.cause == .invalid else { throw terminal.failed(error) }
@@ -62,19 +63,18 @@ struct ReportRun {
         let headDesired: DesiredState
         let baseDesired: DesiredState
         var baseMistakes = 0
-        switch load(baseTree, maxResources: 1_000_000) {
+        switch reading.load(baseTree) {
         case .success(let desired): baseDesired = desired
         case .failure(let mistakes):
             tell(mistakes.annotations)
             baseMistakes = mistakes.annotations.count
             baseDesired = DesiredState(targets: [], resources: [], contentHash: "")
         }
-        let most = audience.isForStranger ? max(20_000, 2 * baseDesired.resources.count) : 1_000_000
-        switch load(headTree, maxResources: most) {
+        switch reading.load(headTree, after: baseDesired) {
         case .success(let desired): headDesired = desired
         case .failure(let mistakes): return wrong(base: revisions.base, head: revisions.head, mistakes.annotations)
         }
-        return try await compare(revisions, baseDesired, headDesired, baseMistakes: baseMistakes, notes: headTree.notes)
+        return try await compare(revisions, baseDesired, headDesired, baseMistakes: baseMistakes, join: headTree.join)
     }
 
     private func compare(
@@ -82,7 +82,7 @@ struct ReportRun {
         _ base: DesiredState,
         _ head: DesiredState,
         baseMistakes: Int,
-        notes: [String]
+        join: GitJoin?
     ) async throws -> PullRequestReport {
         try checkSelection(base, head)
         let identity = SourceIdentity(ofRemote: GitLocation.shown(location.url), path: site)
@@ -126,57 +126,26 @@ struct ReportRun {
             targets: both.targets,
             baseMistakes: baseMistakes
         )
-        if notes.contains(where: { $0.hasPrefix("force-pushed") }) {
-            report.notes.append(
-                "the head does not contain the base: what came to the base since looks undone here. Report the merge of both as --head"
-            )
-        }
+        if let note = join?.note { report.notes.append(note) }
         return report
     }
 
     // MARK: Specs
 
-    private struct Mistakes: Error {
-        var annotations: [Annotation]
+    private var reading: PullRequestReading {
+        PullRequestReading(isForStranger: audience.isForStranger, contextIsGiven: options.context != nil || Source.isInPod)
     }
 
-    private var isLocal: Bool { location.url.hasPrefix("file:") }
-
-    private func read(_ revision: String, _ limits: GitLimits, verify: GitVerification?, last: String?) async throws(GitFailure) -> GitTree {
+    private func read(_ revision: String, _ limits: GitLimits, verify: GitVerification?, into: String?) async throws(GitFailure) -> GitTree {
         var git = options.sourceOptions.gitOptions
         git.cacheDirectory = nil
         git.ssh.cacheDirectory = nil
         git.limits = limits
         let place = GitLocation(url: location.url, revision: revision, path: location.path)
-        guard case .read(let tree) = try await GitRepository(options: git).read(place, verify: verify, last: last) else {
+        guard case .read(let tree) = try await GitRepository(options: git).read(place, verify: verify, into: into) else {
             throw GitFailure(.invalid, "\(place.shown) gave no specs")
         }
         return tree
-    }
-
-    /// A stranger's specs may be somewhat more than those that are there, and no more.
-    private func limits(after base: GitTree) -> GitLimits {
-        var limits = GitLimits()
-        guard audience.isForStranger else { return limits }
-        limits.packBytes = 64 << 20
-        limits.objectBytes = 4 << 20
-        limits.specs.fileBytes = max(1 << 20, 2 * (base.files.map(\.bytes.count).max() ?? 0))
-        limits.specs.totalBytes = (2 << 20) + 2 * base.files.reduce(0) { $0 + $1.bytes.count }
-        limits.specs.files = 1000 + 2 * base.files.count
-        limits.specs.entries = 50_000 + 2 * base.files.count
-        return limits
-    }
-
-    private func load(_ tree: GitTree, maxResources: Int) -> Result<DesiredState, Mistakes> {
-        guard tree.problems.isEmpty else {
-            return .failure(Mistakes(annotations: tree.problems.map { Annotation(path: $0.path, message: $0.message, fix: $0.fix) }))
-        }
-        do throws(SpecMistakes) {
-            let contextIsGiven = options.context != nil || Source.isInPod
-            return .success(try Source.desired(tree.files, contextIsGiven: contextIsGiven, maxResources: maxResources))
-        } catch {
-            return .failure(Mistakes(annotations: error.diagnostics.map(Annotation.init)))
-        }
     }
 
     private func wrong(

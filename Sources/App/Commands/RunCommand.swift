@@ -41,9 +41,10 @@ struct RunCommand: AsyncParsableCommand {
             throw terminal.failed(error, "nothing was contacted")
         }
         let election = Self.election(configuration, world: world)
+        let (news, hear) = AsyncStream.makeStream(of: ControllerNews.self, bufferingPolicy: .bufferingNewest(1000))
         let controller = Controller(
             configuration,
-            collaborators: world.collaborators,
+            collaborators: world.collaborators { hear.yield($0) },
             metrics: metrics,
             log: log,
             version: PlumbCommand.version,
@@ -51,7 +52,22 @@ struct RunCommand: AsyncParsableCommand {
             isLeading: election == nil,
             mayLead: { election?.isLeading ?? true }
         )
-        let service = ControllerService(configuration, controller: controller, world: world, election: election, metrics: metrics, log: log)
+        let access = configuration.reports.map { ForgeAccess($0, source: configuration.source) }
+        var reporter: PullRequestReporter?
+        if let access, access.reports.pullRequests {
+            reporter = PullRequestReporter(access, configuration, controller: controller, world: world, metrics: metrics, log: log)
+        }
+        let listening = Task { [reporter] in for await item in news { await reporter?.note(item) } }
+        let service = ControllerService(
+            configuration,
+            controller: controller,
+            world: world,
+            election: election,
+            reporter: reporter,
+            keeper: access.flatMap { DriftIssueKeeper($0, controller: controller, metrics: metrics, log: log) },
+            metrics: metrics,
+            log: log
+        )
         let signals = StopSignals(log: log) {
             await service.stop()
         } onHangup: {
@@ -60,6 +76,8 @@ struct RunCommand: AsyncParsableCommand {
         log.info("started", metadata: ["version": "\(PlumbCommand.version)", "source": "\(configuration.source.url)"])
         let failure = await service.run()
         if failure == nil { await signals.stopped() }
+        listening.cancel()
+        await access?.close()
         await world.close()
         log.info("ended")
         if failure != nil { throw ExitCode(1) }

@@ -81,6 +81,8 @@ extension ControllerStatus {
             lines += source.mistakes.prefix(20).map { "    \(Escaping.lines($0, indent: "    "))" }
             if source.mistakes.count > 20 { lines.append("    and \(source.mistakes.count - 20) more") }
         }
+        if let reports { lines += reports.lines(style: style, now: now) }
+        if let driftIssue { lines += driftIssue.lines(style: style, now: now) }
         if !leading { lines.append(style.yellow("Another replica leads; this one changes nothing.")) }
         lines.append("")
         let width = targets.map { $0.name.count }.max() ?? 0
@@ -102,6 +104,27 @@ extension ControllerStatus {
             targets.isEmpty ? "No targets." : "\(targets.count == 1 ? "1 target" : "\(targets.count) targets"): \(summary.joined(separator: ", "))."
         )
         return lines.joined(separator: "\n") + "\n"
+    }
+}
+
+extension ControllerStatus.ReportsStatus {
+    fileprivate func lines(style: Style, now: Date) -> [String] {
+        var parts = ["reports: \(open) open at \(forge) \(Escaping.shown(repository))"]
+        if waiting > 0 { parts.append("\(waiting) planned later: too many by one author") }
+        parts.append(lastPosted.map { "last posted \($0.age(at: now)) ago" } ?? "none posted yet")
+        let since = problemSince.map { " (for \($0.age(at: now)))" } ?? ""
+        return [parts.joined(separator: ", ")]
+            + (problem.map { ["  \(style.boldRed("problem"))\(since): \(Escaping.lines($0, indent: "    "))"] } ?? [])
+    }
+}
+
+extension ControllerStatus.DriftIssueStatus {
+    fileprivate func lines(style: Style, now: Date) -> [String] {
+        let about = differences.map { $0 == 1 ? "1 difference" : "\($0) differences" } ?? "not written yet"
+        let age = lastSaid.map { ", as of \($0.age(at: now)) ago" } ?? ""
+        let since = problemSince.map { " (for \($0.age(at: now)))" } ?? ""
+        return ["drift issue: \(about)\(age)"]
+            + (problem.map { ["  \(style.boldRed("problem"))\(since): \(Escaping.lines($0, indent: "    "))"] } ?? [])
     }
 }
 

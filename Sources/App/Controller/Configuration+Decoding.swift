@@ -79,6 +79,12 @@ extension Configuration {
             election.identity = decoder.string("identity")
             return election
         }
+        let url = source.url
+        reports = decoder.nested("reports") { Reports(&$0, source: url) }
+        if reports?.pullRequests == true, !url.contains(":") {
+            let fix = "Where it is a folder, say 'pullRequests: false'."
+            decoder.report("'reports' needs a 'source.url' that is a git repository", at: decoder.position(of: "reports"), fix: fix)
+        }
     }
 }
 
@@ -211,7 +217,7 @@ extension SpecDecoder {
         return nil
     }
 
-    fileprivate mutating func path(_ field: String) -> String? {
+    mutating func path(_ field: String) -> String? {
         guard let text = string(field) else { return nil }
         if text.hasPrefix("/") { return text }
         report(

@@ -13,6 +13,7 @@ package struct Configuration: Sendable {
     package var log = Log()
     package var fights = Fighting()
     package var leaderElection: LeaderElection?
+    package var reports: Reports?
 
     package init() {}
 

@@ -50,8 +50,9 @@ extension Controller {
             plan = pass.plan(drift, undoObstacles: [work.target: obstacle])
         }
         let found = plan.actions
-        plan = plan.withholding(verdicts(on: plan, drift, work))
-        let report = PassReport(plan: plan, drift: drift, found: found)
+        let verdicts = verdicts(on: plan, drift, work)
+        plan = plan.withholding(verdicts)
+        let report = PassReport(plan: plan, drift: drift, found: found, reported: found.filter { verdicts[$0.address] == Self.reportedOnly })
         if !plan.actions.isEmpty, plan.refusal == nil, leads {
             changing.insert(work.target)
             report.summary = await apply(plan, desired, into: report)
@@ -110,7 +111,8 @@ extension Controller {
             let globs = parts.map { AddressGlob($0.description) }
             looked = { address in globs.contains { $0.matches(address) } }
         }
-        for (address, until) in settling.look(at: work.target, parts: looked, found: plan.actions, now: now) {
+        let waiting = settling.look(at: work.target, parts: looked, found: plan.actions, now: now)
+        for (address, until) in waiting {
             verdicts[address] = Settling.withheld(plan.actions.first { $0.address == address }?.settle ?? .zero)
             request(work.target, .parts([address]), because: "settles", after: until - now)
         }
@@ -126,7 +128,8 @@ extension Controller {
         for action in plan.actions {
             let origins = byAddress[action.address]?.origins ?? []
             if configuration.policy.mode(of: action.address, kind: action.kind, origins: origins) == .report {
-                verdicts[action.address] = Withheld(nil, "reported only, as the policy says")
+                // What may be only passing through is not reported yet either.
+                if waiting[action.address] == nil { verdicts[action.address] = Self.reportedOnly }
             } else if let limit = configuration.limits.maxFailures, failuresAtRevision > limit {
                 let message = "not changed: \(failuresAtRevision) changes of this revision have failed, more than limits.maxFailures"
                 verdicts[action.address] = Withheld(.blocked, message)
@@ -183,6 +186,7 @@ extension Controller {
                 state.inSyncAt = (revision.label, Date())
             }
         }
+        if case .observed = observation { noteReported(work, in: &state, report) }
         for action in report.succeeded {
             // Only what was as declared before, at this revision, was changed back by somebody.
             guard !state.wasInSync.insert(action.address).inserted else { continue }
@@ -208,8 +212,11 @@ extension Controller {
         if case .observed = observation { startFollowing(work.target) }
         if before?.observedAt != state.observedAt || before?.unsettled != state.unsettled { wakeDependents(of: work.target) }
         tell(work, state, before, report, seconds: seconds)
+        tellReported(state, before: before)
         remember()
         answerWaiters()
+        noteSettled()
+        if changed > 0 || before?.open != state.open { collaborators.hear(.changed(target: work.target)) }
     }
 
     /// How often a host is looked at that says itself that it is paused.
@@ -311,12 +318,15 @@ final class PassReport: Sendable {
     let drift: Drift
     /// All that differs and could be changed, done by itself or not.
     let found: [Action]
+    /// Those of them that are reported and left at that.
+    let reported: [Action]
     private let state = Mutex<(summary: ApplySummary?, endings: [ResourceAddress: ApplyEvent])>((nil, [:]))
 
-    init(plan: Plan, drift: Drift, found: [Action]) {
+    init(plan: Plan, drift: Drift, found: [Action], reported: [Action]) {
         self.plan = plan
         self.drift = drift
         self.found = found
+        self.reported = reported
     }
 
     var summary: ApplySummary? {

@@ -127,8 +127,20 @@ extension Controller {
                 if case .host = target { startFollowing(target.name) }
             }
         }
+        driftChanges?.yield()
         remember()
+        collaborators.hear(.revision)
         answerWaiters()
+        noteSettled()
+    }
+
+    /// Says once of each revision that all was looked at.
+    func noteSettled() {
+        guard let revision, settled != revision.label else { return }
+        // One that gives no answer is not waited for: it may be away for days.
+        guard targets.values.allSatisfy({ $0.observedAt == revision.label || $0.failures > 0 }) else { return }
+        settled = revision.label
+        collaborators.hear(.settled)
     }
 
     private func forget(_ name: String) {

@@ -24,6 +24,8 @@ package actor Controller {
     var revision: Revision?
     var revisionSince: Date?
     var failuresAtRevision = 0
+    /// The revision since which every target that answers was looked at.
+    var settled: String?
     let retryDelays = RetryDelays()
 
     // What was asked of the source.
@@ -44,6 +46,8 @@ package actor Controller {
     /// The time it takes to begin with that.
     private var keepingPause: Task<Void, Never>?
     private var pauses: [Pause] = []
+    /// Told where what is only reported may have changed.
+    var driftChanges: AsyncStream<Void>.Continuation?
 
     private var isLeading: Bool
     private let mayLead: @Sendable () -> Bool
@@ -146,9 +150,11 @@ package actor Controller {
     package func setLeading(_ leads: Bool) {
         guard leads != isLeading else { return }
         isLeading = leads
+        driftChanges?.yield()
         mayAct.withLock { $0 = leads && !isStopping }
         metrics.set(.leading, to: leads ? 1 : 0)
         log.info(leads ? "leading" : "following: another one leads")
+        collaborators.hear(.leading(leads))
         for name in targets.keys {
             if leads {
                 targets[name]?.observedAt = nil
@@ -338,6 +344,9 @@ package actor Controller {
     // MARK: Status
 
     package var isReady: Bool { revision != nil }
+
+    /// nil: none yet, or another replica acts.
+    package var acting: Revision? { leads ? revision : nil }
 
     package func status() -> ControllerStatus {
         let now = now

@@ -12,6 +12,8 @@ package struct Revision: Sendable {
     package var desired: DesiredState
     /// What a person should know: the branch was force-pushed, for one.
     package var notes: [String]
+    /// How much its files come to.
+    package var amount = SpecAmount()
 
     package init(commit: String?, ref: String? = nil, desired: DesiredState, notes: [String] = []) {
         self.commit = commit
@@ -22,6 +24,30 @@ package struct Revision: Sendable {
 
     /// For people: the commit's first digits, or those of the files' hash.
     package var label: String { String((commit ?? desired.contentHash).prefix(12)) }
+}
+
+/// How much the files of a revision come to: those of a stranger's may be somewhat more, and no more.
+package struct SpecAmount: Sendable, Hashable {
+    package var files = 0
+    package var bytes = 0
+    package var largestFile = 0
+
+    package init(files: Int = 0, bytes: Int = 0, largestFile: Int = 0) {
+        self.files = files
+        self.bytes = bytes
+        self.largestFile = largestFile
+    }
+}
+
+/// What others than the controller may want to know.
+package enum ControllerNews: Sendable, Hashable {
+    /// Another revision is in force.
+    case revision
+    /// Every target that answers was looked at since.
+    case settled
+    /// A pass has changed something, or found something else than the one before it.
+    case changed(target: String)
+    case leading(Bool)
 }
 
 /// What came of asking the source.
@@ -115,6 +141,8 @@ package struct ControllerCollaborators: Sendable {
             ApplySummary
     /// What Plumb has changed on hosts.
     package var held: @Sendable () -> [HeldSetting]
+    /// Told what happens; must not block.
+    package var hear: @Sendable (ControllerNews) -> Void
     package var kinds: [RegisteredKind]
 
     package init(
@@ -131,6 +159,7 @@ package struct ControllerCollaborators: Sendable {
                 Plan, DesiredState, _ isInterrupted: @escaping @Sendable () -> Bool, @escaping @Sendable (ApplyEvent) -> Void
             ) async -> ApplySummary,
         held: @escaping @Sendable () -> [HeldSetting] = { [] },
+        hear: @escaping @Sendable (ControllerNews) -> Void = { _ in },
         kinds: [RegisteredKind]
     ) {
         self.fetch = fetch
@@ -143,6 +172,7 @@ package struct ControllerCollaborators: Sendable {
         self.follow = follow
         self.apply = apply
         self.held = held
+        self.hear = hear
         self.kinds = kinds
     }
 }

@@ -1,4 +1,5 @@
 package import Foundation
+import Planning
 import ResourceModel
 
 /// What `plumb status` is told: how each target stands, and to which revision.
@@ -54,12 +55,40 @@ package struct ControllerStatus: Sendable, Codable {
         package var refusedRevision: String?
     }
 
+    /// What is said at a forge.
+    package struct ReportsStatus: Sendable, Codable {
+        package var forge: String
+        package var repository: String
+        /// Open pull requests for the followed branch.
+        package var open: Int
+        /// Those whose authors have had plans enough for now.
+        package var waiting: Int
+        package var lastPosted: Date?
+        /// Why a report could not be posted; it is tried again.
+        package var problem: String?
+        package var problemSince: Date?
+    }
+
+    /// The issue about what is only reported.
+    package struct DriftIssueStatus: Sendable, Codable {
+        /// That it speaks of; nil: it was not written yet.
+        package var differences: Int?
+        package var lastSaid: Date?
+        /// Why it could not be written; it is tried again.
+        package var problem: String?
+        package var problemSince: Date?
+    }
+
     package var version: String
     package var started: Date
     package var leading: Bool
     package var source: SourceStatus
     package var targets: [TargetStatus]
     package var queueDepth: Int
+    /// nil: nothing is reported by itself.
+    package var reports: ReportsStatus?
+    /// nil: there is to be none.
+    package var driftIssue: DriftIssueStatus?
 }
 
 /// How one target stands, as the controller keeps it.
@@ -74,6 +103,8 @@ struct TargetState {
     var inSyncAt: (label: String, since: Date)?
     /// Where what is declared and not so stands, at the revision `observedAt`: what depends on it has to wait.
     var unsettled: Set<ResourceAddress> = []
+    /// What differs there and is only reported.
+    var reported: [ResourceAddress: Action] = [:]
     /// Answers missing in a row.
     var failures = 0
     var isFollowed = false

@@ -7,6 +7,8 @@ package struct GitFailure: Error, Hashable, Sendable, Codable {
         case denied
         /// What is asked for is not there, or what is there can't be read.
         case invalid
+        /// There is no such commit, or not yet.
+        case absent
         /// It is there and is not taken: a signature, a limit, a history that was rewritten.
         case refused
         case timedOut

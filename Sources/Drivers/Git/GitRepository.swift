@@ -27,13 +27,15 @@ package struct GitRepository: Sendable {
     ///   - expecting: A commit that was announced. While the revision neither is it nor has it in its history, the answer is `unchanged`.
     ///   - verify: Whose signature the commit, or the tag that names it, has to have; nil: none.
     ///   - last: The commit in force. What does not descend from it comes with a note, and with `verify` is refused.
+    ///   - into: A commit that the revision is to be merged into: the specs are those of the merge, where there is one.
     /// - Throws: within `timeout`, whatever the server does.
     package func read(
         _ location: GitLocation,
         unless known: String? = nil,
         expecting: String? = nil,
         verify: GitVerification? = nil,
-        last: String? = nil
+        last: String? = nil,
+        into: String? = nil
     ) async throws(GitFailure) -> GitReading {
         let url = try GitURL(location.url)
         guard url.scheme.isProtected || verify != nil else {
@@ -53,6 +55,7 @@ package struct GitRepository: Sendable {
             known: known,
             expecting: expecting,
             last: last,
+            into: into,
             allowedSigners: verify?.allowedSigners,
             cache: store.path,
             tokenFile: options.tokenFile,

@@ -84,6 +84,18 @@ package enum GitReading: Sendable {
     case read(GitTree)
 }
 
+/// How the specs of a commit were brought together with those of another one.
+package enum GitJoin: String, Hashable, Sendable, Codable {
+    /// The commit has the other one in its history.
+    case contained
+    /// What a merge of both would make.
+    case merged
+    /// Both have changed the same; these are those of the commit alone.
+    case conflicting
+    /// They have nothing in common, or the other one is not known; these are those of the commit alone.
+    case unrelated
+}
+
 /// The specs of one commit.
 package struct GitTree: Sendable {
     /// 40 hexadecimal digits.
@@ -95,12 +107,22 @@ package struct GitTree: Sendable {
     package var problems: [SourceProblem]
     /// What a person should know: the branch was force-pushed, for one.
     package var notes: [String]
+    /// nil: it was not asked for.
+    package var join: GitJoin?
 
-    package init(commit: String, ref: String? = nil, files: [SourceFile], problems: [SourceProblem] = [], notes: [String] = []) {
+    package init(
+        commit: String,
+        ref: String? = nil,
+        files: [SourceFile],
+        problems: [SourceProblem] = [],
+        notes: [String] = [],
+        join: GitJoin? = nil
+    ) {
         self.commit = commit
         self.ref = ref
         self.files = files
         self.problems = problems
         self.notes = notes
+        self.join = join
     }
 }

@@ -10,6 +10,7 @@ struct ReadRequest: Codable, Sendable {
     var known: String?
     var expecting: String?
     var last: String?
+    var into: String?
     var allowedSigners: String?
     /// The folder of this repository's cache; unused for `file://`.
     var cache: String
@@ -41,6 +42,7 @@ enum ReadAnswer: Codable, Sendable {
         var files: [File]
         var problems: [SourceProblem]
         var notes: [String]
+        var join: GitJoin?
     }
 }
 
@@ -132,7 +134,8 @@ struct AnswerReader {
                 defer { start += file.count }
                 return SourceFile(path: file.path, relativePath: file.relativePath, bytes: Array(contents[start..<start + file.count]))
             }
-            return .success(.read(GitTree(commit: tree.commit, ref: tree.ref, files: files, problems: tree.problems, notes: tree.notes)))
+            let (problems, notes) = (tree.problems, tree.notes)
+            return .success(.read(GitTree(commit: tree.commit, ref: tree.ref, files: files, problems: problems, notes: notes, join: tree.join)))
         }
     }
 }

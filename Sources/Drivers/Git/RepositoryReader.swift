@@ -84,7 +84,8 @@ package enum RepositoryReader {
                         ref: tree.ref,
                         files: tree.files.map { ReadAnswer.Tree.File(path: $0.path, relativePath: $0.relativePath, count: $0.bytes.count) },
                         problems: tree.problems,
-                        notes: tree.notes
+                        notes: tree.notes,
+                        join: tree.join
                     )
                 )
             }

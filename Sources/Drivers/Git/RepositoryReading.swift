@@ -75,11 +75,12 @@ final class RepositoryReading {
         return result
     }
 
-    private var needsHistory: Bool { request.last != nil || request.expecting != nil }
+    private var needsHistory: Bool { request.last != nil || request.expecting != nil || request.into != nil }
 
     /// - Returns: nil: what is kept has too little history to go on from; rather once more from the start than a history with holes.
     private func read(_ cache: RepositoryCache) throws(Stop) -> Result? {
-        if let commit = request.revision, Advertisement.isCommit(commit), try cache.repository.has(commit) {
+        let hasOther = try request.into.map { other throws(Stop) in try cache.repository.has(other) } ?? true
+        if let commit = request.revision, Advertisement.isCommit(commit), hasOther, try cache.repository.has(commit) {
             // It can't have become another one.
             return try finish(try cache.repository, Advertisement.Choice(reference: nil, object: commit, commit: commit))
         }
@@ -101,12 +102,17 @@ final class RepositoryReading {
                 guard choice.reference == nil else { throw .failure(GitFailure(.unreachable, "\(url.shown): the server sent something else")) }
                 throw .failure(
                     GitFailure(
-                        .invalid,
+                        .absent,
                         "\(url.shown) has no commit \(choice.object) in its branches and tags",
                         fix: "Was it pushed, and has no branch been reset since? A tag keeps a commit reachable."
                     )
                 )
             }
+        }
+        if let other = request.into, try !cache.repository.has(other),
+            let name = advertised.references.first(where: { $0.value.object == other })?.key
+        {
+            try connection.fetch([name], isShallow: false)
         }
         return try finish(try cache.repository, choice)
     }
@@ -124,7 +130,7 @@ final class RepositoryReading {
     /// Everything that is asked for is here now.
     private func finish(_ repository: Repository, _ choice: Advertisement.Choice) throws(Stop) -> Result {
         guard repository.has(choice.object) else {
-            throw .failure(GitFailure(.invalid, "\(url.shown) has no commit \(choice.object)", fix: "Give all 40 digits of one that was pushed."))
+            throw .failure(GitFailure(.absent, "\(url.shown) has no commit \(choice.object)", fix: "Give all 40 digits of one that was pushed."))
         }
         try repository.checkSize(of: choice.object, limit: request.limits.objectBytes)
         guard let commit = try repository.commit(of: choice.object) else {
@@ -151,9 +157,14 @@ final class RepositoryReading {
         }
         report("reading the specs")
         let tree = try CommitTree(repository, commit: commit, limits: request.limits)
-        let (files, problems) = readSource(request.path, in: tree, limits: request.limits.specs)
+        var (files, problems) = readSource(request.path, in: tree, limits: request.limits.specs)
         if let damage = tree.damage { throw damage }
-        return .read(GitTree(commit: commit, ref: choice.reference, files: files, problems: problems, notes: notes))
+        var join: GitJoin?
+        if let base = request.into, problems.isEmpty {
+            let joined = try Joining(repository, request).join(files, of: commit, into: base)
+            (files, join) = (joined.files, joined.join)
+        }
+        return .read(GitTree(commit: commit, ref: choice.reference, files: files, problems: problems, notes: notes, join: join))
     }
 }
 

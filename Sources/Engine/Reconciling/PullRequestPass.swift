@@ -83,7 +83,9 @@ package struct PullRequestPass: Sendable {
     }
 
     /// The same from what was observed already, for several pull requests perhaps.
-    package func compare(_ observed: ObservedState, with world: PullRequestCollaborators) async -> Outcome {
+    ///
+    /// - Parameter asked: What was asked for; nil: `observedPart`.
+    package func compare(_ observed: ObservedState, asked: DesiredState? = nil, with world: PullRequestCollaborators) async -> Outcome {
         if strangersPart != nil {
             let seen = observed.mapFacts(world.withoutPast)
             let basePlan = base.plan(base.selection.narrowed(baseDesired), observed: seen)
@@ -96,13 +98,13 @@ package struct PullRequestPass: Sendable {
             return Outcome(base: basePlan, head: after, difference: difference)
         }
         let basePlan = base.plan(base.selection.narrowed(baseDesired), observed: observed)
-        let headPlan = head.plan(head.selection.narrowed(headDesired), observed: await predicted(observed, with: world))
+        let headPlan = head.plan(head.selection.narrowed(headDesired), observed: await predicted(observed, asked ?? observedPart, with: world))
         return Outcome(base: basePlan, head: headPlan, difference: PlanDifference(from: basePlan, to: headPlan))
     }
 
-    /// The same observation, with what servers would make of the manifests that are others in the head.
-    private func predicted(_ observed: ObservedState, with world: PullRequestCollaborators) async -> ObservedState {
-        let before = Dictionary(baseDesired.resources.map { ($0.address, $0) }) { first, _ in first }
+    /// The same observation, with what servers would make of the manifests that are others in the head than those that were asked about.
+    private func predicted(_ observed: ObservedState, _ asked: DesiredState, with world: PullRequestCollaborators) async -> ObservedState {
+        let before = Dictionary(asked.resources.map { ($0.address, $0) }) { first, _ in first }
         let others = headDesired.resources.filter { resource in
             guard let old = before[resource.address] else { return false }
             return old.fields != resource.fields || old.instructions != resource.instructions
@@ -159,6 +161,17 @@ extension Target {
             (cluster.context, cluster.inventory) = (known.context, known.inventory)
             return .cluster(cluster)
         default: return other
+        }
+    }
+
+    /// Whether one answer is good for both.
+    func isReached(like other: Target) -> Bool {
+        switch (self, other) {
+        case (.host(let one), .host(let another)):
+            (one.address, one.port, one.user, one.become) == (another.address, another.port, another.user, another.become)
+                && one.hostKeys == another.hostKeys
+        case (.cluster(let one), .cluster(let another)): (one.context, one.inventory) == (another.context, another.inventory)
+        default: false
         }
     }
 }

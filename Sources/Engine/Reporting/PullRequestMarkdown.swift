@@ -33,7 +33,6 @@ extension PullRequestReport {
 
             \(ForeignText.code(head.name, limit: 80))\(head.shortCommit) into \(ForeignText.code(base.name, limit: 80))\(base.shortCommit)
 
-
             """
         )
         for section in sections { page.add(section) }
@@ -65,9 +64,9 @@ extension PullRequestReport {
     private var sections: [Section] {
         if !mistakes.isEmpty {
             let items = mistakes.map { mistake in
-                let place = mistake.path.isEmpty ? "" : "\(ForeignText.code("\(mistake.path):\(mistake.line):\(mistake.column)")) "
-                let fix = mistake.fix.isEmpty ? "" : "\n  \(ForeignText.code(mistake.fix, limit: 400))"
-                return "- \(place)\(ForeignText.code(mistake.message, limit: 400))\(fix)\n"
+                let place = mistake.path.isEmpty ? "" : "\(ForeignText.code("\(mistake.path):\(mistake.line):\(mistake.column)")): "
+                let fix = mistake.fix.isEmpty ? "" : "  - \(ForeignText.code(mistake.fix, limit: 400))\n"
+                return "- \(place)\(ForeignText.code(mistake.message, limit: 400))\n\(fix)"
             }
             return [Section("The specs can't be taken as they are", "Nothing was planned.", [Group(items: items)])]
         }
@@ -86,19 +85,26 @@ extension PullRequestReport {
             sections.append(Section("New problems", "", [Group(items: problems(.pullRequest).map(\.item))]))
         }
         let nothing = declared.isEmpty ? "Nothing." : "Nothing of what was compared."
-        sections.append(Section("This pull request changes", changes.isEmpty ? nothing : "", groups(changes, isOpen: changes.count <= 20)))
+        let remark = changes.isEmpty ? nothing : Self.remark(on: changes)
+        sections.append(Section("This pull request changes", remark, groups(changes, of: "change", isOpen: changes.count <= 20)))
         if !declared.isEmpty {
             let remark = "As text: whether any of it differs from what is live was not looked at."
             sections.append(Section("Would be declared", remark, byTarget(declared, \.address.target).map(Self.group)))
         }
-        if !ended.isEmpty { sections.append(Section("No longer to be done with it", "", [Group(items: ended.map(\.item))])) }
-        if !problems(.ended).isEmpty { sections.append(Section("Problems that end with it", "", [Group(items: problems(.ended).map(\.item))])) }
+        if !ended.isEmpty { sections.append(Section("Would be done today, and no longer after the merge", "", [Group(items: ended.map(\.item))])) }
+        if !problems(.ended).isEmpty {
+            sections.append(Section("Problems that end with the merge", "", [Group(items: problems(.ended).map(\.item))]))
+        }
         if !problems(.before).isEmpty {
             sections.append(Section("Problems there are already", "", [Group(items: problems(.before).map(\.item))]))
         }
         if !drifted.isEmpty {
             sections.append(
-                Section("Already drifted", "Not part of this pull request: it differs from the base now.", groups(drifted, isOpen: false))
+                Section(
+                    "Already drifted",
+                    "Not part of this pull request: it differs from the base now.",
+                    groups(drifted, of: "difference", isOpen: false)
+                )
             )
         }
         if !notes.isEmpty { sections.append(Section("Notes", "", [Group(items: notes.map { "- \(ForeignText.code($0, limit: 400))\n" })])) }
@@ -107,8 +113,15 @@ extension PullRequestReport {
 
     private func problems(_ since: Since) -> [ReportedProblem] { problems.filter { $0.since == since } }
 
+    /// What a risk means, to who has to decide about it.
+    private static func remark(on changes: [Change]) -> String {
+        changes.contains { $0.risk == .disconnecting }
+            ? "**disconnecting**: may cut the connection to the host, which takes it back by itself unless it is confirmed over a new one."
+            : ""
+    }
+
     /// One group a target, the riskiest first; targets with the same changes share one.
-    private func groups(_ changes: [Change], isOpen: Bool) -> [Group] {
+    private func groups(_ changes: [Change], of what: String, isOpen: Bool) -> [Group] {
         var groups: [(targets: [String], changes: [Change], items: [String])] = []
         var indices: [[String]: Int] = [:]
         for (target, changes) in byTarget(changes, \.address.target) {
@@ -125,7 +138,7 @@ extension PullRequestReport {
         let risks = groups.map { $0.changes.map(\.risk).max() ?? .none }
         return groups.indices.sorted { (risks[$1], $0) < (risks[$0], $1) }.map { index in
             let group = groups[index]
-            var words = group.changes.count == 1 ? "1 change" : "\(group.changes.count) changes"
+            var words = group.changes.count == 1 ? "1 \(what)" : "\(group.changes.count) \(what)s"
             if group.targets.count > 1 { words = "\(group.targets.count) targets, each \(words)" }
             for risk in [Risk.disconnecting, .disruptive] {
                 let count = group.changes.count { $0.risk == risk }
@@ -150,30 +163,14 @@ extension PullRequestReport {
         )
     }
 
-    private func byTarget<Element>(_ elements: [Element], _ target: (Element) -> String) -> [(String, [Element])] {
-        Dictionary(grouping: elements, by: target).sorted { $0.key < $1.key }
-    }
 }
 
 extension PullRequestReport.Revision {
-    fileprivate var shortCommit: String { commit.isEmpty || commit == name ? "" : " (\(ForeignText.code(String(commit.prefix(12)))))" }
-}
-
-/// The lines below an item, as many as fit in a few thousand bytes: one change must not take the room of all others.
-///
-/// - Parameter line: Called for as many as that.
-private func lines<Field>(_ fields: [Field], of what: String, _ line: (Field) -> String) -> String {
-    var text = ""
-    for (index, field) in fields.enumerated() {
-        let line = line(field)
-        guard text.utf8.count + line.utf8.count <= 4000 else { return text + "  - and \(fields.count - index) more \(what)\n" }
-        text += "  - \(line)\n"
-    }
-    return text
+    var shortCommit: String { commit.isEmpty || commit == name ? "" : " (\(ForeignText.code(String(commit.prefix(12)))))" }
 }
 
 extension PullRequestReport.Change {
-    fileprivate var item: String {
+    var item: String {
         let warning = risk == .none ? "" : "**\(risk.rawValue)** "
         let why = reason.isEmpty ? "" : "  - \(ForeignText.code(reason, limit: 400))\n"
         return "- \(warning)\(operation.rawValue) \(ForeignText.code(address.resource, limit: 600))\n"
@@ -194,7 +191,7 @@ extension PullRequestReport.Ended {
 }
 
 extension PullRequestReport.ReportedProblem {
-    fileprivate var item: String {
+    var item: String {
         let place = problem.address?.description ?? problem.target
         return "- **\(problem.status.rawValue)** \(ForeignText.code(place, limit: 600)): \(ForeignText.code(problem.message, limit: 600))\n"
     }
@@ -221,71 +218,5 @@ extension TargetDifference {
     fileprivate var item: String {
         "- \(operation == .added ? "new" : "changed") \(isHost ? "host" : "cluster") \(ForeignText.code(name, limit: 300))\n"
             + lines(fields, of: "fields", \.line)
-    }
-}
-
-// MARK: The room there is
-
-/// A heading with what stands under it.
-private struct Section {
-    var title: String
-    var remark: String
-    var groups: [Group]
-
-    init(_ title: String, _ remark: String, _ groups: [Group]) {
-        self.title = title
-        self.remark = remark
-        self.groups = groups
-    }
-
-    var count: Int { groups.reduce(0) { $0 + $1.items.count } }
-}
-
-/// Items that are opened and closed together.
-private struct Group {
-    var open = ""
-    var items: [String]
-    var close = "\n"
-}
-
-private struct Page {
-    /// Bytes.
-    let budget: Int
-    private var text = ""
-    private var left: [(count: Int, title: String)] = []
-
-    /// For what is said of what was left out, whatever there is to say.
-    private static let reserve = 1200
-
-    init(budget: Int) { self.budget = budget }
-
-    mutating func start(_ words: String) { text += words }
-
-    /// Whole items or none; what is open can always be closed.
-    mutating func add(_ section: Section) {
-        let heading = "#### \(section.title)\n\n" + (section.remark.isEmpty ? "" : "\(section.remark)\n\n")
-        var written = 0
-        var isHeaded = false
-        for group in section.groups {
-            var isOpen = false
-            for item in group.items {
-                let start = (isHeaded ? "" : heading) + (isOpen ? "" : group.open)
-                guard fits(start + item + group.close) else { break }
-                text += start + item
-                (isHeaded, isOpen) = (true, true)
-                written += 1
-            }
-            if isOpen { text += group.close }
-        }
-        if section.count == 0, fits(heading) { text += heading }
-        if written < section.count { left.append((section.count - written, section.title)) }
-    }
-
-    private func fits(_ piece: String) -> Bool { text.utf8.count + piece.utf8.count <= budget - Self.reserve }
-
-    func finished(whole: String) -> String {
-        if left.isEmpty { return text }
-        let words = left.map { "\($0.count) under “\($0.title)”" }.joined(separator: ", ")
-        return text + "**Left out, as it is too long for a comment:** \(words). All of it: \(whole)\n"
     }
 }

@@ -45,6 +45,8 @@ package struct PullRequestReport: Sendable {
         package var risk: Risk
         /// Why, or what is to be known of it; may be empty.
         package var reason: String
+        /// It is about what is no longer declared.
+        package var isUndeclared: Bool
 
         package init(
             address: ResourceAddress,
@@ -52,7 +54,8 @@ package struct PullRequestReport: Sendable {
             operation: Action.Operation,
             fields: [FieldDifference],
             risk: Risk = .none,
-            reason: String = ""
+            reason: String = "",
+            isUndeclared: Bool = false
         ) {
             self.address = address
             self.kind = kind
@@ -60,6 +63,7 @@ package struct PullRequestReport: Sendable {
             self.fields = fields
             self.risk = risk
             self.reason = reason
+            self.isUndeclared = isUndeclared
         }
     }
 
@@ -168,14 +172,15 @@ package struct PullRequestReport: Sendable {
 }
 
 extension PullRequestReport.Change {
-    fileprivate init(_ action: Action, _ fields: [FieldDifference], for audience: PullRequestReport.Audience, remark: String = "") {
+    init(_ action: Action, _ fields: [FieldDifference], for audience: PullRequestReport.Audience, remark: String = "") {
         self.init(
             address: action.address,
             kind: action.kind,
             operation: action.operation,
             fields: audience.hidesValues ? fields.map { FieldDifference(path: $0.path, observed: "(hidden)", desired: $0.desired) } : fields,
             risk: action.risk,
-            reason: [remark, audience.hidesWords ? "" : action.reason].filter { !$0.isEmpty }.joined(separator: "; ")
+            reason: [remark, audience.hidesWords ? "" : action.reason].filter { !$0.isEmpty }.joined(separator: "; "),
+            isUndeclared: action.isUndeclared
         )
     }
 }
@@ -191,7 +196,7 @@ extension PlanDifference.Ended {
 }
 
 extension PullRequestReport.ReportedProblem {
-    fileprivate init(_ problem: Problem, _ since: PullRequestReport.Since, for audience: PullRequestReport.Audience) {
+    init(_ problem: Problem, _ since: PullRequestReport.Since, for audience: PullRequestReport.Audience) {
         self.init(problem: problem, since: since)
         if audience.hidesWords { self.problem.message = problem.status.plainWords }
     }

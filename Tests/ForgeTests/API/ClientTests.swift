@@ -102,6 +102,33 @@ struct Pair: Sendable {
         }
     }
 
+    /// Looked for while it is planned, the first report is two requests as well.
+    @Test(arguments: ForgeService.allCases)
+    func whatWasLookedForIsNotLookedForAgain(_ service: ForgeService) async throws {
+        try await Pair.with(service) { pair async throws in
+            await pair.client.lookForComment(on: 3)
+            await pair.client.lookForComment(on: 3)
+            _ = pair.double.takeAsked()
+            #expect(try await pair.client.publish(comment: "one", on: 3) == .created)
+            _ = try await pair.client.setStatus(ReportStatus(.success, "no changes"), on: Sender.commit)
+            #expect(pair.double.takeAsked().count == 2)
+            // One that is there already is found, and what it says is known.
+            let other = try Pair.client(of: pair.double)
+            await other.lookForComment(on: 3)
+            _ = pair.double.takeAsked()
+            #expect(try await other.publish(comment: "one", on: 3) == .unchanged)
+            #expect(pair.double.takeAsked() == [])
+            #expect(try await other.publish(comment: "two", on: 3) == .updated)
+            await other.close()
+            // Whether a creation whose answer was lost is through is seen in the list, and not believed.
+            pair.double.change { $0.comments = [] }
+            await pair.client.lookForComment(on: 4)
+            pair.double.change { $0.faults = [.cut(done: true)] }
+            #expect(try await pair.client.publish(comment: "one", on: 4) == .unchanged)
+            #expect(pair.double.comments.count == 1)
+        }
+    }
+
     /// Ours is on the last of many pages, among others that look like it.
     @Test(arguments: ForgeService.allCases)
     func takesOnlyItsOwn(_ service: ForgeService) async throws {
@@ -174,6 +201,45 @@ struct Pair: Sendable {
             #expect(pair.double.change { $0.statuses.first?["context"] } == "plumb/plan")
             let failure = await Pair.failure { () throws(ForgeFailure) in try await pair.client.setStatus(long, on: "main") }
             #expect(failure?.cause == .invalid)
+        }
+    }
+
+    @Test(arguments: ForgeService.allCases)
+    func asksWhatIsShownAlready(_ service: ForgeService) async throws {
+        try await Pair.with(service) { pair async throws in
+            let link = "https://x/\(String(repeating: "y", count: 3000))"
+            let (good, bad) = (
+                ReportStatus(.success, String(repeating: "é", count: 300), link: link), ReportStatus(.failure, "1 mistake in the specs")
+            )
+            let other = ReportStatus(.failure, good.description, context: "another/tool")
+            for status in [bad, good, other] { _ = try await pair.client.setStatus(status, on: Sender.commit) }
+            // As after a restart.
+            func fresh(_ status: ReportStatus, on commit: String = Sender.commit) async throws -> Published {
+                let client = try Pair.client(of: pair.double, Pair.options { _ in })
+                do throws(ForgeFailure) {
+                    let outcome = try await client.setStatus(status, on: commit, asksFirst: true)
+                    await client.close()
+                    return outcome
+                } catch {
+                    await client.close()
+                    throw error
+                }
+            }
+            #expect(try await fresh(good) == .unchanged)
+            #expect(try await fresh(other) == .unchanged)
+            #expect(pair.double.change { $0.statuses.count } == 3)
+            // The one before the last is not shown any more.
+            #expect(try await fresh(bad) == .created)
+            #expect(try await fresh(good, on: Sender.other) == .created)
+            // Who may not ask writes.
+            pair.double.change { $0.standing = { $0.method == "GET" ? .answer(403) : nil } }
+            #expect(try await fresh(bad) == .created)
+            pair.double.change { $0.standing = { $0.method == "GET" ? .answer(500) : nil } }
+            let failure = await Pair.failure { () throws(ForgeFailure) in
+                do { return try await fresh(good) } catch { throw error as? ForgeFailure ?? ForgeFailure(.invalid, "\(error)") }
+            }
+            #expect(failure?.cause == .unavailable)
+            #expect(pair.double.change { $0.statuses.count } == 6)
         }
     }
 
@@ -274,6 +340,25 @@ struct Pair: Sendable {
         }
     }
 
+    @Test(arguments: ForgeService.allCases)
+    func knowsWhoCanReadIt(_ service: ForgeService) async throws {
+        try await Pair.with(service) { pair async throws in
+            #expect(try await pair.client.isPublicRepository() == false)
+            pair.double.change { $0.visibility = "public" }
+            #expect(try await pair.client.isPublicRepository())
+            // What says nothing is public.
+            pair.double.change { $0.faults = [.body("{}")] }
+            #expect(try await pair.client.isPublicRepository())
+            pair.double.change { $0.visibility = "private" }
+            pair.double.change { $0.standing = { _ in .answer(500) } }
+            let failure = await Pair.failure { () throws(ForgeFailure) in
+                _ = try await pair.client.isPublicRepository()
+                return .none
+            }
+            #expect(failure?.cause == .unavailable)
+        }
+    }
+
     /// What is missing counts as what is more dangerous.
     @Test func expectsTheWorst() throws {
         func read(_ service: ForgeService, _ change: (inout Value) -> Void) throws -> PullRequest? {
@@ -327,13 +412,25 @@ struct Pair: Sendable {
                 world.largestPage = 3
                 world.pullRequest = .array(
                     (1...8 as ClosedRange<Int64>).map { number in
-                        let base: Value = number == 4 ? "other" : "main"
-                        return service == .gitlab
-                            ? ["iid": .int(number), "target_branch": base] : ["number": .int(number), "base": ["ref": base]]
+                        var value = Self.value(service)
+                        value[service == .gitlab ? "iid" : "number"] = .int(number)
+                        if number == 4 {
+                            if service == .gitlab { value["target_branch"] = "other" } else { value["base"]?["ref"] = "other" }
+                        }
+                        return value
                     }
                 )
+                world.permissions = [service == .gitlab ? "5" : "octo[bot]": service == .gitlab ? "30" : "write"]
             }
-            #expect(try await pair.client.openPullRequests(base: "main") == [1, 2, 3, 5, 6, 7, 8])
+            let found = try await pair.client.openRequests(base: "main")
+            #expect(found.map(\.number) == [1, 2, 3, 5, 6, 7, 8])
+            #expect(found.allSatisfy { $0.authorMayWrite && !$0.isFork && $0.isOpen && !$0.isPublic && $0.headCommit == Sender.commit })
+            // Who may write is asked once an author.
+            let asked = pair.double.takeAsked()
+            #expect(asked.count { $0.contains("/members/") || $0.contains("/permission") } == 1, "\(asked)")
+            _ = try await pair.client.openRequests(base: "main")
+            let again = pair.double.takeAsked()
+            #expect(again.allSatisfy { !$0.contains("/members/") && !$0.contains("/permission") }, "\(again)")
         }
     }
 

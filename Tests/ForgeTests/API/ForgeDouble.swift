@@ -297,7 +297,10 @@ private struct Desk {
         let parts = path.dropFirst(project.count).split(separator: "/").map(String.init)
         let isGitLab = service == .gitlab
         switch (asked.method, parts.first, parts.count) {
-        case ("GET", nil, _): return reply(200, ["visibility": .string(world.visibility)], world)
+        case ("GET", nil, _):
+            // Each says it in its own way.
+            let isPrivate = Value.bool(world.visibility == "private")
+            return reply(200, isGitLab ? ["visibility": .string(world.visibility)] : ["private": isPrivate], world)
         case ("GET", "installation", 1): return reply(200, ["id": 42], world)
         case ("GET", "pulls", 1), ("GET", "merge_requests", 1): return list(world.pullRequest.arrayValue ?? [], asked, query, world)
         case ("GET", "pulls", 2), ("GET", "merge_requests", 2): return reply(200, world.pullRequest, world)
@@ -305,12 +308,19 @@ private struct Desk {
             let name = parts[isGitLab ? 2 : 1].removingPercentEncoding ?? ""
             guard let permission = world.permissions[name] else { return notFound }
             return reply(200, isGitLab ? ["access_level": .int(Int64(permission) ?? 0)] : ["permission": .string(permission)], world)
+        case ("GET", "statuses", 2), ("GET", "repository", 4),
+            ("GET", "commits", 3) where parts.last != "check-runs":
+            let commit = parts[parts.count == 4 ? 2 : 1]
+            let found = world.statuses.enumerated().reversed().filter { $0.element["commit"]?.stringValue == commit }
+            return reply(200, .array(found.map { status($0.element, id: $0.offset) }), world)
         case (_, "statuses", 2):
             if let complaint = limits(ofStatus: asked.body) {
                 world.complaints.append(complaint)
                 return reply(422, .object(["message": .string(complaint)]), world)
             }
-            world.statuses.append(asked.body ?? .null)
+            var status = asked.body ?? .object([:])
+            status["commit"] = .string(parts[1])
+            world.statuses.append(status)
             return reply(201, ["id": 1], world)
         case (_, "check-runs", _), ("GET", "commits", 3): return checks(asked, parts, query, &world)
         case (_, "merge_requests", _): return texts(\.comments, asked, id: parts.count > 3 ? parts[3] : nil, query, &world)
@@ -319,6 +329,15 @@ private struct Desk {
         case (_, "issues", _): return texts(\.issues, asked, id: parts.count > 1 ? parts[1] : nil, query, &world)
         default: return notFound
         }
+    }
+
+    /// As the forge calls its members.
+    private func status(_ sent: Value, id: Int) -> Value {
+        [
+            "id": .int(Int64(id)), service == .gitlab ? "name" : "context": sent["context"] ?? "default",
+            service == .github ? "state" : "status": sent["state"] ?? .null, "description": sent["description"] ?? .null,
+            "target_url": sent["target_url"] ?? (service == .github ? .null : ""),
+        ]
     }
 
     private func value(_ text: ForgeDouble.Text, isIssue: Bool) -> Value {

@@ -140,6 +140,8 @@ extension Operation {
 enum Descriptions {
     private static let gitea = """
         GET /user
+        GET /repos/{}/{}
+        GET /repos/{}/{}/statuses/{} ? limit page sort(highestindex)
         GET /repos/{}/{}/pulls ? limit page state(open,closed,all)
         GET /repos/{}/{}/pulls/{}
         GET /repos/{}/{}/collaborators/{}/permission
@@ -159,6 +161,7 @@ enum Descriptions {
             """
             GET /user
             GET /app
+            GET /repos/{}/{}
             GET /repos/{}/{}/installation
             POST /app/installations/{}/access_tokens | repositories:array
             GET /repos/{}/{}/pulls ? base page per_page state(open,closed,all)
@@ -169,6 +172,7 @@ enum Descriptions {
             PATCH /repos/{}/{}/issues/comments/{} | body!:string
             DELETE /repos/{}/{}/issues/comments/{}
             POST /repos/{}/{}/statuses/{} | context:string description:string state!:string(error,failure,pending,success) target_url:string
+            GET /repos/{}/{}/commits/{}/statuses ? page per_page
             GET /repos/{}/{}/issues ? creator direction(asc,desc) page per_page sort(created,updated,comments) state(open,closed,all)
             POST /repos/{}/{}/issues | title! body:string
             PATCH /repos/{}/{}/issues/{} | title body:string state:string(open,closed)
@@ -189,6 +193,7 @@ enum Descriptions {
             PUT /api/v4/projects/{}/merge_requests/{}/notes/{} | body:string
             DELETE /api/v4/projects/{}/merge_requests/{}/notes/{}
             POST /api/v4/projects/{}/statuses/{} | context:string description:string state!:string(pending,success,failed) target_url:string
+            GET /api/v4/projects/{}/repository/commits/{}/statuses ? name order_by(id) page per_page sort(desc)
             GET /api/v4/projects/{}/issues ? author_username order_by(created_at) page per_page scope(all) sort(asc,desc) state(opened,closed,all)
             POST /api/v4/projects/{}/issues | title!:string description:string
             PUT /api/v4/projects/{}/issues/{} | title:string description:string state_event:string(reopen,close)

@@ -94,6 +94,28 @@ struct ForgeAPI: Hashable, Sendable {
         return ForgeRequest(.post, "\(root)/statuses/\(ForgeRequest.encoded(commit))", body: body, isRepeatable: true)
     }
 
+    /// Those that a commit has, the newest among the first.
+    func statuses(on commit: String, context: String) -> ForgeRequest {
+        let commit = ForgeRequest.encoded(commit)
+        switch service {
+        case .github: return ForgeRequest(.get, "\(root)/commits/\(commit)/statuses", query: [("per_page", "100")])
+        case .gitlab:
+            let query = [("name", context), ("order_by", "id"), ("per_page", "20"), ("sort", "desc")]
+            return ForgeRequest(.get, "\(root)/repository/commits/\(commit)/statuses", query: query)
+        case .gitea, .forgejo: return ForgeRequest(.get, "\(root)/statuses/\(commit)", query: [("limit", "50"), ("sort", "highestindex")])
+        }
+    }
+
+    /// Whether the last status of its context says this already.
+    func isShown(_ status: ReportStatus, in statuses: [Value]) -> Bool {
+        let own = statuses.filter { ($0["context"] ?? $0["name"])?.stringValue == status.context }
+        guard let last = own.max(by: { ($0["id"]?.intValue ?? 0) < ($1["id"]?.intValue ?? 0) }) else { return false }
+        let link = status.link.flatMap { $0.unicodeScalars.count <= service.linkLimit ? $0 : nil }
+        return (last["state"] ?? last["status"])?.stringValue == word(for: status.state)
+            && last["description"]?.stringValue == status.description.shortened(to: ForgeService.descriptionLimit)
+            && (last["target_url"]?.stringValue ?? "") == (link ?? "")
+    }
+
     private func word(for state: ReportStatus.State) -> String {
         switch state {
         case .pending: "pending"

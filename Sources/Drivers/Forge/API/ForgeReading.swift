@@ -130,7 +130,7 @@ extension ForgeAPI {
     }
 
     /// What is not said is public.
-    private func isPublic(_ repository: Value?) -> Bool {
+    func isPublic(_ repository: Value?) -> Bool {
         service == .gitlab ? repository?["visibility"]?.stringValue != "private" : repository?["private"]?.boolValue != true
     }
 

@@ -39,6 +39,18 @@ extension ForgeClient {
         }
     }
 
+    /// Looks for our comment on a pull request now, so that `publish` need not for the next minutes. What goes wrong is seen there again.
+    package func lookForComment(on number: Int) async {
+        let key = "comment \(number)"
+        await enter(key)
+        defer { leave(key) }
+        if memory.comment(on: number, at: .now) != nil || memory.isKnownAbsent(on: number, at: .now) { return }
+        guard let own = try? await ownComments(on: number, ReportMarker.report(site: options.site), until: deadline) else { return }
+        // What is too many is put right where the text is known.
+        if own.count == 1 { memory.remember(ReportMemory.Comment(id: own[0].id, text: own[0].text, searchedAt: .now), on: number) }
+        if own.isEmpty { memory.noteAbsence(on: number, at: .now) }
+    }
+
     private func publishOnce(
         _ text: String,
         _ marker: String,
@@ -58,7 +70,10 @@ extension ForgeClient {
                 // Somebody has deleted it.
             }
         }
-        let own = try await ownComments(on: number, marker, until: end)
+        // Once: whether it is there after a creation whose answer was lost is seen in the list alone.
+        let isAbsent = memory.isKnownAbsent(on: number, at: .now)
+        memory.noteAbsence(on: number, at: nil)
+        let own = isAbsent ? [] : try await ownComments(on: number, marker, until: end)
         let plan = CommentPlan(own: own, text: text)
         let (id, outcome): (Int64?, Published)
         switch plan.action {
@@ -110,14 +125,21 @@ extension ForgeClient {
     }
 
     /// Shows a status at a commit. Not sent again where it was the last one that this client has sent there.
-    package func setStatus(_ status: ReportStatus, on commit: String) async throws(ForgeFailure) -> Published {
+    ///
+    /// - Parameter asksFirst: Nor where it is there already, which takes a question of its own.
+    package func setStatus(_ status: ReportStatus, on commit: String, asksFirst: Bool = false) async throws(ForgeFailure) -> Published {
         guard let commit = PushNotice.commit(commit) else { throw ForgeFailure(.invalid, "'\(commit.printable(limit: 64))' is no full commit ID") }
         let key = "status \(commit)"
         await enter(key)
         defer { leave(key) }
         if memory.isKnown(status, on: commit) { return .unchanged }
         do throws(SendFailure) {
-            _ = try await send(api.status(status, on: commit), until: deadline)
+            let end = deadline
+            if asksFirst, try await isShown(status, on: commit, until: end) {
+                memory.remember(status, on: commit)
+                return .unchanged
+            }
+            _ = try await send(api.status(status, on: commit), until: end)
         } catch {
             // GitLab refuses to make a status what it is.
             guard service == .gitlab, error.failure.cause == .invalid, error.failure.message.contains("Cannot transition status") else {
@@ -128,6 +150,17 @@ extension ForgeClient {
         }
         memory.remember(status, on: commit)
         return .created
+    }
+
+    private func isShown(_ status: ReportStatus, on commit: String, until end: ContinuousClock.Instant) async throws(SendFailure) -> Bool {
+        do throws(SendFailure) {
+            let answer = try await send(api.statuses(on: commit, context: status.context), until: end)
+            return api.isShown(status, in: answer.body?.arrayValue ?? [])
+        } catch {
+            // Who may write and not read writes.
+            if error.failure.cause == .notFound || error.failure.cause == .forbidden { return false }
+            throw error
+        }
     }
 
     /// Shows mistakes at their lines.

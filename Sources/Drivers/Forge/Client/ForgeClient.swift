@@ -53,6 +53,8 @@ package actor ForgeClient {
     var author: OwnAuthor?
     var memory = ReportMemory()
     var isPublic: (value: Value, at: ContinuousClock.Instant)?
+    /// Whether these accounts may write, and when that was asked.
+    private var writers: [String: (isAllowed: Bool, at: ContinuousClock.Instant)] = [:]
 
     /// Connects when the first request is sent.
     ///
@@ -86,6 +88,12 @@ package actor ForgeClient {
 
     package func close() async { await transport.close() }
 
+    /// Whether a client could be made of these; nothing is contacted.
+    package nonisolated static func check(_ service: ForgeService, url: String?, repository: String) throws(ForgeFailure) {
+        _ = try ForgeAPI(service, repository: repository)
+        _ = try ForgeEndpoint(service, url: url)
+    }
+
     // MARK: Questions
 
     /// Everything about a pull request that decides about how it is planned.
@@ -106,18 +114,45 @@ package actor ForgeClient {
         return request
     }
 
-    /// The numbers of those that are to be merged into a branch.
-    package func openPullRequests(base: String) async throws(ForgeFailure) -> [Int] {
-        var numbers: [Int] = []
+    /// Whether everybody, or everybody with an account there, can read the repository. What is not said is public.
+    package func isPublicRepository() async throws(ForgeFailure) -> Bool {
+        do throws(SendFailure) { return api.isPublic(try await send(api.repositoryFacts(), until: deadline).body) } catch { throw error.failure }
+    }
+
+    /// Those that are to be merged into a branch, all that decides about how they are planned. Who may write is asked once an author for a while.
+    package func openRequests(base: String) async throws(ForgeFailure) -> [PullRequest] {
+        let end = deadline
         do throws(SendFailure) {
-            try await pages(of: api.openPullRequests(base: base), until: deadline) { value in
-                let isMeant = (value[path: "base", "ref"] ?? value["target_branch"])?.stringValue == base
-                if isMeant, let number = (value["iid"] ?? value["number"])?.intValue { numbers.append(Int(number)) }
+            var project: Value?
+            if service == .gitlab { project = try await self.project(until: end) }
+            var found: [(PullRequest, author: ForgeUser?)] = []
+            try await pages(of: api.openPullRequests(base: base), until: end) { value in
+                guard let number = (value["iid"] ?? value["number"])?.intValue,
+                    let request = api.pullRequest(value, number: Int(number), project: project), request.0.baseRef == base,
+                    // Pages that shift while they are read show one twice.
+                    !found.contains(where: { $0.0.number == request.0.number })
+                else { return }
+                found.append(request)
             }
+            var requests: [PullRequest] = []
+            for (request, author) in found {
+                var request = request
+                request.authorMayWrite = try await mayWriteRecently(author, until: end)
+                requests.append(request)
+            }
+            return requests
         } catch {
             throw error.failure
         }
-        return numbers
+    }
+
+    private func mayWriteRecently(_ author: ForgeUser?, until end: ContinuousClock.Instant) async throws(SendFailure) -> Bool {
+        guard let author else { return false }
+        if let (isAllowed, at) = writers[author.login], .now - at < .seconds(300) { return isAllowed }
+        let isAllowed = try await mayWrite(author, until: end)
+        if writers.count >= 1000 { writers.removeAll(keepingCapacity: true) }
+        writers[author.login] = (isAllowed, .now)
+        return isAllowed
     }
 
     /// GitLab's project, which says who can read it.

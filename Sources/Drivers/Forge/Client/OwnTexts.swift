@@ -82,10 +82,13 @@ struct ReportMemory: Sendable {
 
     /// After this time all pages are searched again.
     private static let lifetime = Duration.seconds(3600)
+    /// That there is none is believed for this long.
+    private static let absence = Duration.seconds(300)
     private static let limit = 1000
 
     private var comments: [Int: Comment] = [:]
     private var statuses: [String: ReportStatus] = [:]
+    private var absences: [Int: ContinuousClock.Instant] = [:]
 
     func comment(on number: Int, at now: ContinuousClock.Instant) -> Comment? {
         comments[number].flatMap { now - $0.searchedAt < Self.lifetime ? $0 : nil }
@@ -94,6 +97,15 @@ struct ReportMemory: Sendable {
     mutating func remember(_ comment: Comment?, on number: Int) {
         if comments.count >= Self.limit, comments[number] == nil { comments.removeAll(keepingCapacity: true) }
         comments[number] = comment
+    }
+
+    /// Whether all pages were searched a short while ago, and there was none.
+    func isKnownAbsent(on number: Int, at now: ContinuousClock.Instant) -> Bool { absences[number].map { now - $0 < Self.absence } ?? false }
+
+    /// - Parameter now: nil: it is not known any more.
+    mutating func noteAbsence(on number: Int, at now: ContinuousClock.Instant?) {
+        if absences.count >= Self.limit, absences[number] == nil { absences.removeAll(keepingCapacity: true) }
+        absences[number] = now
     }
 
     func isKnown(_ status: ReportStatus, on commit: String) -> Bool { statuses["\(commit) \(status.context)"] == status }
