@@ -55,6 +55,21 @@ import Testing
         #expect(agenda.takeDue(at: .seconds(1)).count == 50)
     }
 
+    @Test func aPollLeavesOutWhatWasTakenWhileItAsked() {
+        var agenda = agenda()
+        agenda.take(list: [1, 2, 3], askedAt: .zero)
+        agenda.request(1, because: "updated", at: .seconds(1))
+        _ = agenda.takeDue(at: .seconds(1))
+        agenda.request(2, because: "updated", at: .seconds(3))
+        _ = agenda.takeDue(at: .seconds(3))
+        agenda.finish(2, .done, at: .seconds(4), chance: 0)
+        agenda.requestAll(because: "poll", at: .seconds(5), notTakenSince: .seconds(2))
+        #expect(agenda.takeDue(at: .seconds(5)) == [3: ["poll"]])
+        // What was taken before it asked is done again afterwards.
+        agenda.finish(1, .done, at: .seconds(6), chance: 0)
+        #expect(agenda.takeDue(at: .seconds(6)) == [1: ["poll"]])
+    }
+
     // MARK: What is open
 
     @Test func aListForgetsWhatIsClosedAndKeepsWhatCameSince() {

@@ -43,6 +43,7 @@ package struct PullRequestAgenda: Sendable {
         /// Not before this time, whatever happens.
         var notBefore = Duration.zero
         var isBusy = false
+        var takenAt: Duration?
         var failures = 0
         /// The last one for which a plan was allowed; planning it again is nobody's doing.
         var plannedHead: String?
@@ -81,6 +82,11 @@ package struct PullRequestAgenda: Sendable {
         for number in entries.keys { request(number, because: reason, at: now, after: delay) }
     }
 
+    /// All that are open and were not taken since then: there was a question that took a while.
+    package mutating func requestAll(because reason: String, at now: Duration, notTakenSince began: Duration) {
+        for (number, entry) in entries where entry.takenAt.map({ $0 < began }) ?? true { request(number, because: reason, at: now) }
+    }
+
     package mutating func forget(_ number: Int) { entries[number] = nil }
 
     /// Takes what the forge has listed for all that is open.
@@ -104,6 +110,7 @@ package struct PullRequestAgenda: Sendable {
         for (_, number) in due.sorted(by: <).prefix(limits.batch) {
             taken[number] = entries[number]?.reasons
             entries[number]?.isBusy = true
+            entries[number]?.takenAt = now
             entries[number]?.due = nil
             entries[number]?.reasons = []
         }

@@ -18,6 +18,8 @@ package actor PullRequestReporter {
         package var quiet = Duration.seconds(1)
         /// Between two observations only because something has changed live.
         package var betweenChanges = Duration.seconds(10)
+        /// After it was found that there is nothing to report yet.
+        package var idle = Duration.seconds(2)
         /// How long the carrying out of a new base is waited for, before it is reported what is open.
         package var longestSettling = Duration.seconds(30)
         /// Where a webhook has named another head than the forge's answer.
@@ -41,6 +43,8 @@ package actor PullRequestReporter {
     private var agenda: PullRequestAgenda
     private var nextPoll = Duration.zero
     private var hasAsked = false
+    /// There is nothing to report, or nobody to report it: another one leads.
+    private var idleUntil = Duration.zero
     private var webhooksArrive = false
     /// Heads that webhooks have named: the forge's own answer may be older for a moment.
     private var announced: [Int: String] = [:]
@@ -105,6 +109,7 @@ package actor PullRequestReporter {
             agenda.requestAll(because: "base", at: now, after: pace.longestSettling)
         case .settled:
             settlingUntil = nil
+            idleUntil = .zero
             agenda.requestAll(because: "base", at: now)
             // The first one is what the first question waits for.
             if !hasAsked { nextPoll = now }
@@ -114,7 +119,7 @@ package actor PullRequestReporter {
             let pause = lastObserved.map { max(pace.quiet, $0 + pace.betweenChanges - now) } ?? pace.quiet
             agenda.requestAll(because: "drift", at: now, after: pause)
         case .leading(let leads):
-            if leads { nextPoll = now }
+            if leads { (nextPoll, idleUntil) = (now, .zero) }
         }
         wake()
     }
@@ -146,20 +151,22 @@ package actor PullRequestReporter {
     }
 
     private func startWhatIsDue() async {
-        let isPoll = pollDue <= now
-        guard isPoll || (agenda.nextDue.map { $0 <= now } ?? false), planning < pace.batches else { return }
+        guard let turn = nextTurn, turn <= now else { return }
         let revision: Revision
         let branch: String
         switch await world.situation() {
         case .ready(let found, let name): (revision, branch) = (found, name)
         case .waiting:
-            nextPoll = max(nextPoll, now + .seconds(2))
+            idleUntil = now + pace.idle
             return
         case .impossible(let why):
             note(problem: why, of: nil)
-            nextPoll = now + .seconds(60)
+            idleUntil = now + .seconds(60)
             return
         }
+        let isPoll = pollDue <= now
+        let batch = isPoll ? [:] : agenda.takeDue(at: now)
+        guard isPoll || !batch.isEmpty else { return }
         if isPoll {
             nextPoll = now + (webhooksArrive ? pace.pollWithWebhooks : pace.poll)
             hasAsked = true
@@ -167,10 +174,17 @@ package actor PullRequestReporter {
         lastRun += 1
         let run = lastRun
         planning += 1
+        let began = now
         running[run] = Task {
-            await self.carryOut(revision, branch, isPoll: isPoll)
+            await self.carryOut(batch, revision, branch, isPoll: isPoll, began)
             self.ended(run)
         }
+    }
+
+    /// When something may be started next; nil: not before something ends, or happens.
+    private var nextTurn: Duration? {
+        if planning >= pace.batches { return nil }
+        return max(min(agenda.nextDue ?? pollDue, pollDue), idleUntil)
     }
 
     private func ended(_ run: Int) {
@@ -181,8 +195,7 @@ package actor PullRequestReporter {
     private func rest() async {
         await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
-                let isFull = planning >= pace.batches
-                let due = isFull ? nil : min(agenda.nextDue ?? pollDue, pollDue)
+                let due = nextTurn
                 if Task.isCancelled || due.map({ $0 <= now }) ?? false { return continuation.resume() }
                 signal = continuation
                 guard let due else { return }
@@ -205,7 +218,9 @@ package actor PullRequestReporter {
 
     // MARK: One batch
 
-    private func carryOut(_ revision: Revision, _ branch: String, isPoll: Bool) async {
+    /// - Parameter batch: What is due; at a poll all that are open are.
+    private func carryOut(_ batch: [Int: [String]], _ revision: Revision, _ branch: String, isPoll: Bool, _ began: Duration) async {
+        var batch = batch
         var isPlanning = true
         func planned() {
             if isPlanning { planning -= 1 }
@@ -213,13 +228,12 @@ package actor PullRequestReporter {
             wake()
         }
         defer { planned() }
-        let began = now
         var listed: Result<[Int: PullRequest], ForgeFailure>?
         if isPoll {
             listed = await list(branch)
-            if case .success? = listed { agenda.requestAll(because: "poll", at: began) }
+            if case .success? = listed { agenda.requestAll(because: "poll", at: now, notTakenSince: began) }
+            batch = agenda.takeDue(at: now)
         }
-        let batch = agenda.takeDue(at: now)
         metrics.set(.reportsOpen, to: Double(agenda.open.count))
         guard !batch.isEmpty else { return }
         // Many are told in one answer.
