@@ -256,7 +256,9 @@ struct ControllerService: Sendable {
             let open = status.targets.count { $0.standing != .inSync }
             if isReady { service.tell("at \(status.source.revision?.prefix(12) ?? ""): \(status.targets.count) targets, \(open) not in sync") }
             service.isAlive()
-            try? await Task.sleep(for: service.watchdogInterval.map { min($0 / 2, .seconds(10)) } ?? .seconds(10))
+            // Who is ordered after it waits until it is ready.
+            let pause = isReady ? Duration.seconds(10) : .milliseconds(200)
+            try? await Task.sleep(for: service.watchdogInterval.map { min($0 / 2, pause) } ?? pause)
         }
     }
 }
