@@ -48,7 +48,7 @@ import YAML
                 - {paths: ["hosts/**"], kinds: [NetworkInterface], targets: ["pi-*"], apply: auto}
               allow:
                 - {paths: ["**"], hosts: ["pi-*"], contexts: [home], namespaces: [default], kinds: [Service]}
-            limits: {concurrency: 4, timeout: 10s, confirmTimeout: 20s, maxDeletes: 0, maxUnavailable: 2, maxFailures: 3, audit: 1h, shutdown: 5s}
+            limits: {concurrency: 4, timeout: 10s, confirmTimeout: 20s, maxDeletes: 0, maxUnavailable: 2, maxFailures: 3, audit: 1h, shutdown: 5s, history: 24h}
             webhooks:
               listen: "[::]:9000"
               tls: {certificateFile: /a, keyFile: /b}
@@ -163,6 +163,7 @@ import YAML
         #expect(full.limits.concurrency == plain.limits.concurrency)
         #expect(full.limits.audit == plain.limits.audit)
         #expect(full.limits.shutdown == plain.limits.shutdown)
+        #expect(full.limits.history == plain.limits.history)
         #expect(full.source.poll == plain.source.poll)
         #expect(full.source.pollWithWebhooks == plain.source.pollWithWebhooks)
         #expect(full.fights == plain.fights)

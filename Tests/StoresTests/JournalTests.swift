@@ -45,6 +45,29 @@ struct JournalTests {
         }
     }
 
+    @Test func forgetsOldRunsButNotTheNewestNorWhatIsOpen() async throws {
+        try await withScratch { path in
+            let journal = try Journal.open(in: try DataDirectory(creating: path))
+            var run = RunStart.example
+            for day in 0..<500 {
+                run.started = noon + Double(day) * 86_400
+                let id = try await journal.begin(run, actions: [.example()])
+                // The second one never ended.
+                if day != 1 { try await journal.end(id, outcome: .complete, message: "", at: run.started) }
+            }
+            let limit = noon + 400 * 86_400
+            #expect(try await journal.forget(before: limit, keeping: 200) == 299)
+            #expect(try await journal.runs(limit: 1000).map(\.id).reversed() == [2] + Array(301...500))
+            let actions = try await [journal.actions(of: 300).count, journal.actions(of: 301).count]
+            #expect(actions == [0, 1])
+            #expect(try await journal.forget(before: limit, keeping: 0) == 100)
+            #expect(try await journal.runs(limit: 1000).map(\.id).last == 2)
+            #expect(try await journal.forget(before: limit, keeping: 0) == 0)
+            // Numbers are not given twice.
+            #expect(try await journal.begin(run) == 501)
+        }
+    }
+
     @Test func closesWhatWasInterrupted() async throws {
         try await withScratch { path in
             let journal = try Journal.open(in: try DataDirectory(creating: path))

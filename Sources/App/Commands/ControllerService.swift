@@ -88,6 +88,7 @@ struct ControllerService: Sendable {
             }
             if let reporter { serve("reports") { await reporter.run() } }
             serve("the watchdog") { await reportAlive() }
+            serve("the journal") { await forgetHistory() }
             if let keeper { serve("the issue about drift") { await keeper.run() } }
             if let election { serve("the election") { await elect(election) } }
             group.addTask {
@@ -220,6 +221,21 @@ struct ControllerService: Sendable {
                 said = error.message
             }
             try? await Task.sleep(for: .milliseconds(200))
+        }
+    }
+
+    // MARK: Journal
+
+    /// Once a day.
+    private func forgetHistory() async {
+        while !Task.isCancelled {
+            do throws(StoreFailure) {
+                let count = try await world.journal.forget(before: Date() - configuration.limits.history / .seconds(1))
+                if count > 0 { log.info("forgot \(count) runs of before 'limits.history'") }
+            } catch {
+                log.warning("old runs stay in the journal: \(error.message)")
+            }
+            try? await Task.sleep(for: .seconds(86_400))
         }
     }
 

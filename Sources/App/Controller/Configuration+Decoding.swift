@@ -149,6 +149,7 @@ extension Configuration.Limits {
         maxFailures = decoder.int("maxFailures", in: 0...1_000_000)
         audit = decoder.duration("audit", in: .seconds(1) ... .seconds(604_800)) ?? audit
         shutdown = decoder.duration("shutdown", in: .seconds(1) ... .seconds(3600)) ?? shutdown
+        history = decoder.duration("history", in: .seconds(3600) ... .seconds(87_600 * 3600)) ?? history
     }
 }
 

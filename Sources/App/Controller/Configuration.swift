@@ -103,6 +103,8 @@ package struct Configuration: Sendable {
         package var audit = Duration.seconds(600)
         /// How long what is under way may take once the end was asked for.
         package var shutdown = Duration.seconds(60)
+        /// How long runs stay in the journal; the newest 1,000 stay in any case.
+        package var history = Duration.seconds(90 * 86_400)
     }
 
     package struct Webhooks: Sendable, Hashable {

@@ -207,6 +207,29 @@ package final class Journal: Sendable {
         }
     }
 
+    /// Forgets runs that began before this time and have ended, the newest ones excepted. What is held and paused stays.
+    ///
+    /// - Returns: how many it forgot. In portions, so that nobody waits long for the journal meanwhile.
+    @discardableResult
+    package func forget(before time: Date, keeping newest: Int = 1000) async throws(StoreFailure) -> Int {
+        var forgotten = 0
+        while true {
+            let count = try await write { database in
+                try database.execute(
+                    sql: """
+                        DELETE FROM run WHERE id IN (
+                            SELECT id FROM run WHERE outcome IS NOT NULL AND started < ? AND id <= (SELECT max(id) FROM run) - ? ORDER BY id LIMIT 200
+                        )
+                        """,
+                    arguments: [time.column, newest]
+                )
+                return database.changesCount
+            }
+            forgotten += count
+            if count < 200 || Task.isCancelled { return forgotten }
+        }
+    }
+
     func write<Result: Sendable>(_ updates: @escaping @Sendable (Database) throws -> Result) async throws(StoreFailure) -> Result {
         do {
             return try await database.write(updates)
