@@ -1,5 +1,6 @@
 import Foundation
 import Testing
+import Values
 
 /// The files for running Plumb as a service are what Plumb prints, and what systemd takes.
 @Suite struct ControllerExampleTests {
@@ -55,12 +56,11 @@ extension LabTests {
             let lab = try Lab()
             let folder = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
                 .appendingPathComponent("examples/controller").path
-            let admin = ["KUBECONFIG": "\(lab.folder)/api-server/kubeconfig"]
-            let rights = try await run(["kubectl", "apply", "-f", "\(folder)/rbac.yaml"], environment: admin)
-            #expect(rights.status == 0, "\(rights.errorOutput)")
-            let all = try await run(["kubectl", "apply", "--dry-run=server", "-f", "\(folder)/deployment.yaml"], environment: admin)
-            #expect(all.status == 0 && all.output.contains("deployment.apps/plumb created"), "\(all.output) \(all.errorOutput)")
-            _ = try await run(["kubectl", "delete", "--wait=false", "-f", "\(folder)/rbac.yaml"], environment: admin)
+            func text(_ name: String) throws -> String { try String(contentsOfFile: "\(folder)/\(name).yaml", encoding: .utf8) }
+            try await lab.applyManifests(try text("rbac"))
+            let answers = try await lab.applyManifests(try text("deployment"), dryRun: true)
+            #expect(answers.contains { $0["kind"] == "Deployment" && $0[path: "metadata", "name"] == "plumb" })
+            try await lab.deleteManifests(try text("rbac"))
         }
     }
 }

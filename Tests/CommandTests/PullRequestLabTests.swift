@@ -336,10 +336,7 @@ extension LabTests {
             try await controller.reaches("held") { $0.isHeld("home") }
             /// Dry-runs, and requests for the object that only the head has.
             func asked() async throws -> Int {
-                let kubeconfig = "\(lab.folder)/api-server/kubeconfig"
-                let metrics = try await run(["kubectl", "--kubeconfig", kubeconfig, "get", "--raw", "/metrics"])
-                #expect(metrics.status == 0, "\(metrics.errorOutput)")
-                return metrics.output.split(separator: "\n").filter {
+                try await lab.text("/metrics").split(separator: "\n").filter {
                     $0.hasPrefix("apiserver_request_total{") && $0.contains("dry_run=\"All\"") && $0.contains("resource=\"configmaps\"")
                 }
                 .reduce(0) { $0 + (Int($1.split(separator: " ").last ?? "") ?? 0) }

@@ -285,27 +285,29 @@ extension LabTests {
         }
 
         private func withRights(_ lab: Lab, _ source: String, _ body: (Rights) async throws -> Void) async throws {
-            let admin = ["KUBECONFIG": "\(lab.folder)/api-server/kubeconfig"]
             let printed = try await lab.plumb(["rbac", source, "--namespace", "rights-plumb"], rights: true)
             try #require(printed.status == 0, "\(printed.errorOutput)")
-            let file = "\(lab.folder)/rights.yaml"
-            try Data(printed.output.utf8).write(to: URL(fileURLWithPath: file))
-            let applied = try await run(["kubectl", "apply", "-f", file], environment: admin)
-            try #require(applied.status == 0, "\(applied.errorOutput)\n\(printed.output)")
+            try await lab.applyManifests(printed.output)
             let account = "/api/v1/namespaces/rights-plumb/serviceaccounts/plumb/token"
             let request = #"{"apiVersion":"authentication.k8s.io/v1","kind":"TokenRequest","spec":{"audiences":["https://kubernetes.default.svc"]}}"#
             let token = try #require(try await lab.request("POST", account, request)[path: "status", "token"]?.stringValue)
             let kubeconfig = "\(lab.folder)/rights-kubeconfig"
-            _ = try await run(["sh", "-c", "sed 's/^/ /; s/^ //' \"$KUBECONFIG\" >\(kubeconfig)"], environment: admin)
-            for command in [
-                ["config", "set-credentials", "rights", "--token", token], ["config", "set-context", "home", "--user", "rights"],
-            ] { #expect(try await run(["kubectl"] + command, environment: ["KUBECONFIG": kubeconfig]).status == 0) }
+            let text = """
+                apiVersion: v1
+                kind: Config
+                current-context: home
+                clusters: [{name: home, cluster: {server: "https://127.0.0.1:6443", certificate-authority: \(lab.folder)/api-server/ca.pem}}]
+                users: [{name: rights, user: {token: \(token)}}]
+                contexts: [{name: home, context: {cluster: home, user: rights}}]
+
+                """
+            try Data(text.utf8).write(to: URL(fileURLWithPath: kubeconfig))
 
             var rights = Rights(lab: lab, source: source, data: "\(lab.folder)/data/rights", kubeconfig: kubeconfig, token: token)
             rights.roles = try await roles(lab)
             try await rights.putBack()
             try await body(rights)
-            _ = try await run(["kubectl", "delete", "--wait=false", "-f", file], environment: admin)
+            try await lab.deleteManifests(printed.output)
             try await rights.disturb()
             try await lab.request("DELETE", "/api/v1/namespaces/rights-many/configmaps/theirs")
             try await lab.request("DELETE", "/api/v1/namespaces/kube-system/configmaps/plumb-inventory-rights")
