@@ -144,6 +144,24 @@ struct HTTPSRepositoryTests {
         }
     }
 
+    /// What is in force stays there while what came after it is refused.
+    @Test func joinsWithACommitThatNoBranchEndsIn() async throws {
+        let shop = try Workshop()
+        try await shop.repository("specs", ["state/a.yaml": "a", "state/b.yaml": "b"])
+        try await shop.run("git", "-C", "specs", "checkout", "-q", "-b", "feature")
+        try shop.write("specs/state/a.yaml", "theirs")
+        try await shop.run("git", "-C", "specs", "commit", "-q", "-a", "-m", "feature")
+        try await shop.run("git", "-C", "specs", "push", "-q", "origin", "feature")
+        let head = try await shop.run("git", "-C", "specs", "rev-parse", "HEAD")
+        try await shop.run("git", "-C", "specs", "checkout", "-q", "main")
+        let base = try await shop.push("specs", ["state/b.yaml": "ours"])
+        try await shop.push("specs", ["state/b.yaml": "refused"])
+        try await serve(shop) { url, _ in
+            let tree = try await read(shop, url, revision: head, into: base).tree
+            #expect(tree?.join == .merged && tree?.texts == ["state/a.yaml=theirs", "state/b.yaml=ours"], "\(String(describing: tree))")
+        }
+    }
+
     @Test func followsWhatIsPushed() async throws {
         let shop = try Workshop()
         let first = try await shop.repository()
@@ -352,7 +370,7 @@ struct HTTPSRepositoryTests {
                         let refused = await failure { () async throws(GitFailure) in
                             try await read(shop, url) { $0.tokenFile = "\(shop.folder)/token" }
                         }
-                        #expect(refused.is(.refused, "sends us elsewhere"), "\(String(describing: refused))")
+                        #expect(refused.is(.denied, "sends us elsewhere"), "\(String(describing: refused))")
                         let asked = try log(shop)
                         #expect(asked == [], "the other host was not asked")
                     }

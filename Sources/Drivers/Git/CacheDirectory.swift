@@ -30,7 +30,7 @@ struct CacheDirectory: Sendable {
         var template = Array("\(base)/plumb-git-XXXXXX".utf8CString)
         guard mkdtemp(&template) != nil else {
             throw GitFailure(
-                .invalid,
+                .unreachable,
                 "there is no place for what is fetched: \(base) can't be written to (\(String(cString: strerror(errno))))",
                 fix: "Give --data-dir, or set TMPDIR to a folder that can be written to."
             )

@@ -1,7 +1,7 @@
 /// Why there are no specs from a repository.
 package struct GitFailure: Error, Hashable, Sendable, Codable {
     package enum Cause: String, Hashable, Sendable, Codable {
-        /// No connection, or it broke: another attempt may do.
+        /// No connection, or it broke, or this machine could not: another attempt may do.
         case unreachable
         /// The server does not let us in, or is not who it should be.
         case denied

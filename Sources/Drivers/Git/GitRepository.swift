@@ -108,7 +108,7 @@ package struct GitRepository: Sendable {
                 )
             )
         case .broken(let reason):
-            return .failure(GitFailure(.invalid, "\(url.shown) can't be read: \(reason)"))
+            return .failure(GitFailure(.unreachable, "\(url.shown) can't be read: \(reason)"))
         case .ended(let status):
             if let result = reader.result() { return result }
             let words =

@@ -57,7 +57,7 @@ enum Stop: Error {
                 }
                 if words.contains("redirect") {
                     return GitFailure(
-                        .refused,
+                        .denied,
                         "\(url.shown): the server sends us elsewhere (\(words)), where neither login nor trust would be the same",
                         fix: "Give the URL that it leads to; curl -I shows it."
                     )

@@ -109,10 +109,10 @@ final class RepositoryReading {
                 )
             }
         }
-        if let other = request.into, try !cache.repository.has(other),
+        if let other = request.into, try !cache.repository.has(other) {
+            // What is in force need not be where a branch ends: what came after it may be refused, or not be read yet.
             let name = advertised.references.first(where: { $0.value.object == other })?.key
-        {
-            try connection.fetch([name], isShallow: false)
+            try connection.fetch(name.map { [$0] } ?? ["refs/heads/*", "refs/tags/*"], isShallow: false)
         }
         return try finish(try cache.repository, choice)
     }
@@ -195,7 +195,7 @@ final class RepositoryCache {
 
     private static func failure(_ path: String) -> Stop {
         let reason = String(cString: strerror(errno))
-        return .failure(GitFailure(.invalid, "\(path) can't be used for what is fetched: \(reason)", fix: "Give another --data-dir."))
+        return .failure(GitFailure(.unreachable, "\(path) can't be used for what is fetched: \(reason)", fix: "Give another --data-dir."))
     }
 
     var repository: Repository {
