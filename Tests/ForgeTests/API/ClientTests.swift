@@ -370,6 +370,10 @@ struct Pair: Sendable {
         #expect(try read(.github) { $0["head"]?["repo"] = .null }?.isFork == true)
         #expect(try read(.github) { $0["head"]?["repo"] = ["id": 2] }?.isFork == true)
         #expect(try read(.github) { $0["base"]?["repo"] = ["id": 1] }?.isPublic == true)
+        for (visibility, isPublic) in [("private", false), ("internal", true), ("public", true)] {
+            let repository: Value = ["id": 1, "private": .bool(visibility != "public"), "visibility": .string(visibility)]
+            #expect(try read(.github) { $0["base"]?["repo"] = repository }?.isPublic == isPublic)
+        }
         #expect(try read(.github) { $0["state"] = "closed" }?.isOpen == false)
         #expect(try read(.github) { $0["user"] = .null }?.author == nil)
         #expect(try read(.github) { $0["head"]?["sha"] = "HEAD" } == nil)

@@ -215,6 +215,25 @@ import Values
         await double.close()
     }
 
+    /// Comments of the account before are not ours any more, and there is one of the new one's, however often it is said.
+    @Test func aTokenOfAnotherAccountFindsItsOwn() async throws {
+        let file = "\(NSTemporaryDirectory())plumb-token-\(UInt64.random(in: 0...UInt64.max))"
+        defer { try? FileManager.default.removeItem(atPath: file) }
+        let double = try await ForgeDouble(.gitea)
+        try "\(double.change { $0.token })\n".write(toFile: file, atomically: true, encoding: .utf8)
+        let client = try Pair.client(of: double, credentials: .token(file: file))
+        #expect(try await client.publish(comment: "one", on: 3) == .created)
+        double.change { ($0.token, $0.login) = ("another", "other-bot") }
+        try "another\n".write(toFile: file, atomically: true, encoding: .utf8)
+        #expect(try await client.setStatus(ReportStatus(.success, "a"), on: Sender.commit) == .created)
+        #expect(try await client.publish(comment: "two", on: 3) == .created)
+        await client.forget()
+        #expect(try await client.publish(comment: "three", on: 3) == .updated)
+        #expect(double.comments.map(\.login) == ["plumb-bot", "other-bot"])
+        await client.close()
+        await double.close()
+    }
+
     @Test func saysThatNobodyIsThere() async throws {
         let double = try await ForgeDouble(.gitea)
         await double.close()

@@ -131,7 +131,9 @@ extension ForgeAPI {
 
     /// What is not said is public.
     func isPublic(_ repository: Value?) -> Bool {
-        service == .gitlab ? repository?["visibility"]?.stringValue != "private" : repository?["private"]?.boolValue != true
+        let visibility = repository?["visibility"]?.stringValue
+        // GitHub calls private what everybody with an account in an enterprise can read.
+        return service == .gitlab ? visibility != "private" : repository?["private"]?.boolValue != true || visibility == "internal"
     }
 
     func mayWrite(_ permission: Value) -> Bool {

@@ -88,6 +88,9 @@ package actor ForgeClient {
 
     package func close() async { await transport.close() }
 
+    /// Looks again before anything is said: somebody else may have said something meanwhile.
+    package func forget() { memory = ReportMemory() }
+
     /// Whether a client could be made of these; nothing is contacted.
     package nonisolated static func check(_ service: ForgeService, url: String?, repository: String) throws(ForgeFailure) {
         _ = try ForgeAPI(service, repository: repository)
@@ -342,6 +345,9 @@ package actor ForgeClient {
         case .file(let path):
             guard let text = try? ForgeCredentials.read(path), text != used else { return false }
             token = (text, nil)
+            // It may be another account's, whose comments are others.
+            author = nil
+            forget()
             return true
         case .app:
             token = nil
