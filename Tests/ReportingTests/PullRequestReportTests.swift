@@ -1,9 +1,10 @@
 import Foundation
 import Planning
-import Reporting
 import ResourceModel
 import Testing
 import Values
+
+@testable import Reporting
 
 /// A pull request's report in every form it has, against files (`PLUMB_RECORD=1` writes them anew), and with text that wants out of it.
 struct PullRequestReportTests {
@@ -211,6 +212,23 @@ struct PullRequestReportTests {
         #expect(text.contains("Left out") == (budget < 1_000_000))
         #expect(budget == 1_000_000 || shown > budget / 400, "\(shown) in \(budget)")
         #expect(text.contains("<sub>Observed "))
+    }
+
+    @Test func whatThereIsNoRoomForIsNotWritten() {
+        var written = 0
+        var page = Page(budget: 8192)
+        let many = Array(0..<100_000)
+        func item(_ number: Int) -> String {
+            written += 1
+            return "- \(number)\n"
+        }
+        page.add(Section("One group", "", [Group(of: many, item)]))
+        #expect(written < 2000)
+        page.add(Section("A group each", "", many.map { Group(of: [$0], item) }))
+        #expect(written < 2200)
+        let text = page.finished(whole: "there")
+        #expect(text.contains("100000 under “A group each”"), "\(text.suffix(300))")
+        #expect(text.utf8.count <= 8192)
     }
 
     @Test func oneChangeDoesNotTakeTheRoomOfAllOthers() {

@@ -217,7 +217,13 @@ final class PullRequestPlanner: Sendable {
             get { heads[key]?.head }
             set {
                 guard let head = newValue, heads[key] == nil else { return }
-                let count = if case .specs(let desired, _) = head { desired.resources.count + desired.targets.count } else { 1 }
+                let count =
+                    switch head {
+                    case .specs(let desired, _): desired.resources.count + desired.targets.count
+                    // A few megabytes can hold a mistake in every line.
+                    case .wrong(let mistakes): mistakes.count
+                    case .early, .failed: 1
+                    }
                 if count > Self.mostResources / 4 { return }
                 heads[key] = (head, count)
                 order.append(key)

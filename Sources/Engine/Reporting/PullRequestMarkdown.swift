@@ -63,12 +63,12 @@ extension PullRequestReport {
 
     private var sections: [Section] {
         if !mistakes.isEmpty {
-            let items = mistakes.map { mistake in
+            let group = Group(of: mistakes) { mistake in
                 let place = mistake.path.isEmpty ? "" : "\(ForeignText.code("\(mistake.path):\(mistake.line):\(mistake.column)")): "
                 let fix = mistake.fix.isEmpty ? "" : "  - \(ForeignText.code(mistake.fix, limit: 400))\n"
                 return "- \(place)\(ForeignText.code(mistake.message, limit: 400))\n\(fix)"
             }
-            return [Section("The specs can't be taken as they are", "Nothing was planned.", [Group(items: items)])]
+            return [Section("The specs can't be taken as they are", "Nothing was planned.", [group])]
         }
         var sections: [Section] = []
         if baseMistakes > 0 {
@@ -79,10 +79,10 @@ extension PullRequestReport {
         if !reached.isEmpty {
             let title = audience.isForStranger ? "Would be contacted after the merge" : "Reached otherwise after the merge"
             let remark = audience.isForStranger ? "None of these was." : "Those that are new were contacted, the others only as the base has them."
-            sections.append(Section(title, remark, [Group(items: reached.map(\.item))]))
+            sections.append(Section(title, remark, [Group(of: reached, \.item)]))
         }
         if !problems(.pullRequest).isEmpty {
-            sections.append(Section("New problems", "", [Group(items: problems(.pullRequest).map(\.item))]))
+            sections.append(Section("New problems", "", [Group(of: problems(.pullRequest), \.item)]))
         }
         let nothing = declared.isEmpty ? "Nothing." : "Nothing of what was compared."
         let remark = changes.isEmpty ? nothing : Self.remark(on: changes)
@@ -91,12 +91,12 @@ extension PullRequestReport {
             let remark = "As text: whether any of it differs from what is live was not looked at."
             sections.append(Section("Would be declared", remark, byTarget(declared, \.address.target).map(Self.group)))
         }
-        if !ended.isEmpty { sections.append(Section("Would be done today, and no longer after the merge", "", [Group(items: ended.map(\.item))])) }
+        if !ended.isEmpty { sections.append(Section("Would be done today, and no longer after the merge", "", [Group(of: ended, \.item)])) }
         if !problems(.ended).isEmpty {
-            sections.append(Section("Problems that end with the merge", "", [Group(items: problems(.ended).map(\.item))]))
+            sections.append(Section("Problems that end with the merge", "", [Group(of: problems(.ended), \.item)]))
         }
         if !problems(.before).isEmpty {
-            sections.append(Section("Problems there are already", "", [Group(items: problems(.before).map(\.item))]))
+            sections.append(Section("Problems there are already", "", [Group(of: problems(.before), \.item)]))
         }
         if !drifted.isEmpty {
             sections.append(
@@ -158,8 +158,9 @@ extension PullRequestReport {
         Group(
             open:
                 "<details><summary>\(ForeignText.htmlCode(target)): \(declared.count == 1 ? "1 resource" : "\(declared.count) resources")</summary>\n\n",
-            items: declared.map(\.item),
-            close: "\n</details>\n\n"
+            of: declared,
+            close: "\n</details>\n\n",
+            \.item
         )
     }
 

@@ -10,14 +10,25 @@ struct Section {
         self.groups = groups
     }
 
-    var count: Int { groups.reduce(0) { $0 + $1.items.count } }
+    var count: Int { groups.reduce(0) { $0 + $1.count } }
 }
 
-/// Items that are opened and closed together.
+/// Items that are opened and closed together. Each is written only where there may be room for it: a few megabytes of specs come to hundreds of
+/// thousands.
 struct Group {
-    var open = ""
-    var items: [String]
-    var close = "\n"
+    let open: String
+    let count: Int
+    let item: (Int) -> String
+    let close: String
+
+    init<Element>(open: String = "", of elements: [Element], close: String = "\n", _ item: @escaping (Element) -> String) {
+        self.open = open
+        count = elements.count
+        self.item = { item(elements[$0]) }
+        self.close = close
+    }
+
+    init(open: String = "", items: [String], close: String = "\n") { self.init(open: open, of: items, close: close) { $0 } }
 }
 
 struct Page {
@@ -28,6 +39,8 @@ struct Page {
 
     /// For what is said of what was left out, whatever there is to say.
     private static let reserve = 1200
+    /// So many items of a section that do not fit, each of another group, and no more are tried.
+    private static let mostMisfits = 100
 
     init(budget: Int) { self.budget = budget }
 
@@ -37,12 +50,17 @@ struct Page {
     mutating func add(_ section: Section) {
         let heading = "#### \(section.title)\n\n" + (section.remark.isEmpty ? "" : "\(section.remark)\n\n")
         var written = 0
+        var misfits = 0
         var isHeaded = false
-        for group in section.groups {
+        for group in section.groups where misfits < Self.mostMisfits {
             var isOpen = false
-            for item in group.items {
+            for index in 0..<group.count {
+                let item = group.item(index)
                 let start = (isHeaded ? "" : heading) + (isOpen ? "" : group.open)
-                guard fits(start + item + group.close) else { break }
+                guard fits(start + item + group.close) else {
+                    misfits += 1
+                    break
+                }
                 text += start + item
                 (isHeaded, isOpen) = (true, true)
                 written += 1
