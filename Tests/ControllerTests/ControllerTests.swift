@@ -218,10 +218,12 @@ import Testing
     @Test func whatIsKeptLastIsTheNewest() async {
         let world = ScriptedWorld()
         let kept = Mutex<[String?]>([])
+        let refs = Mutex<Set<String?>>([])
         world.state.withLock { state in
             state.remember = { memory in
                 try? await Task.sleep(for: .milliseconds(memory.commit == "r1" ? 50 : 0))
                 kept.withLock { $0.append(memory.commit) }
+                refs.withLock { _ = $0.insert(memory.ref) }
             }
         }
         world.push("r1", ["pi-1/mtu": 1])
@@ -236,6 +238,7 @@ import Testing
         // Its end waits for it.
         #expect(kept.withLock { $0.last } == "r5")
         #expect(kept.withLock { $0.compactMap(\.self) } == kept.withLock { $0.compactMap(\.self).sorted() })
+        #expect(refs.withLock { $0 } == ["refs/heads/main"])
     }
 
     @Test func aHostThatSaysItIsPausedIsLookedAtAgain() async {

@@ -182,6 +182,21 @@ import Testing
         }
     }
 
+    /// Another one may have said otherwise meanwhile.
+    @Test func whoLeadsAgainSaysItAgain() async {
+        let world = ScriptedWorld()
+        world.push("a1", ["pi-1/mtu": 1400])
+        let forge = Forge()
+        await world.run(Self.configuration) { controller in
+            await keep(forge, controller) { _ in
+                #expect(await eventually { forge.said == [["pi-1/Setting/mtu"]] })
+                await controller.setLeading(false)
+                await controller.setLeading(true)
+                #expect(await eventually { forge.said == [["pi-1/Setting/mtu"], ["pi-1/Setting/mtu"]] })
+            }
+        }
+    }
+
     @Test func aForgeThatIsAwayDelaysNothingAndIsToldInTheEnd() async {
         let world = ScriptedWorld()
         world.push("a1", ["pi-1/mtu": 1400, "pi-9/mtu": 1400])

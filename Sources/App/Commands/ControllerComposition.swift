@@ -166,6 +166,8 @@ final class ControllerComposition: Sendable {
         case .unchanged, .loaded, .loadedInstead: return newest
         }
         guard case .loaded(var good) = await read(last, known: nil, expecting: nil, last: nil, hadSpecs: { before.hadSpecs }) else { return newest }
+        // Where nothing is said of it, which branch that is can't be asked now.
+        if configuration.source.revision == nil, good.ref == nil { good.ref = before.ref }
         good.notes.append("\(why), and \(last.prefix(12)) goes on being in force")
         return .loadedInstead(good, because: newest)
     }

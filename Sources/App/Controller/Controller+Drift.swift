@@ -10,6 +10,8 @@ package struct ReportedDrift: Sendable, Equatable {
     package var actions: [Action]
     /// What could not be looked at.
     package var unread: [Problem]
+    /// Which time it is that this one leads: what was said before may have been said otherwise since, by another one.
+    package var term: Int
 }
 
 extension Controller {
@@ -43,7 +45,8 @@ extension Controller {
         return ReportedDrift(
             revision: .init(name: name, commit: revision.commit ?? ""),
             actions: targets.values.flatMap(\.reported.values).sorted { $0.address < $1.address },
-            unread: unread.sorted { ($0.target, $0.address?.description ?? "") < ($1.target, $1.address?.description ?? "") }
+            unread: unread.sorted { ($0.target, $0.address?.description ?? "") < ($1.target, $1.address?.description ?? "") },
+            term: term
         )
     }
 

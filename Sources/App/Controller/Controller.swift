@@ -50,6 +50,8 @@ package actor Controller {
     var driftChanges: AsyncStream<Void>.Continuation?
 
     private var isLeading: Bool
+    /// How often it has begun to lead.
+    private(set) var term = 0
     private let mayLead: @Sendable () -> Bool
     /// Read before every change, from wherever it is made.
     private let mayAct: Mutex<Bool>
@@ -150,6 +152,7 @@ package actor Controller {
     package func setLeading(_ leads: Bool) {
         guard leads != isLeading else { return }
         isLeading = leads
+        if leads { term += 1 }
         driftChanges?.yield()
         mayAct.withLock { $0 = leads && !isStopping }
         metrics.set(.leading, to: leads ? 1 : 0)
@@ -211,11 +214,12 @@ package actor Controller {
         memory.fights = fights
         if let revision {
             memory.commit = revision.commit
+            memory.ref = revision.ref
             memory.hadSpecs = !revision.desired.resources.isEmpty
         }
         guard memory != remembered else { return }
         // What is counted of fights changes with each repair, and may wait for the next; which revision is good may not.
-        let isUrgent = memory.commit != remembered.commit || memory.hadSpecs != remembered.hadSpecs
+        let isUrgent = memory.commit != remembered.commit || memory.ref != remembered.ref || memory.hadSpecs != remembered.hadSpecs
         remembered = memory
         if isUrgent { keepingPause?.cancel() }
         // One after the other, so that the last word is the last one kept.

@@ -104,12 +104,15 @@ package struct PausesUnknown: Error, Sendable {
 package struct ControllerMemory: Sendable, Codable, Equatable {
     /// The last revision that was good.
     package var commit: String?
+    /// Where it was found, `refs/heads/main`: the commit alone does not tell.
+    package var ref: String?
     /// Whether it had specs: then an empty one is most likely a mistake.
     package var hadSpecs: Bool
     package var fights: Fights
 
-    package init(commit: String? = nil, hadSpecs: Bool = false, fights: Fights = Fights()) {
+    package init(commit: String? = nil, ref: String? = nil, hadSpecs: Bool = false, fights: Fights = Fights()) {
         self.commit = commit
+        self.ref = ref
         self.hadSpecs = hadSpecs
         self.fights = fights
     }
