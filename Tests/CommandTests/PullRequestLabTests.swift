@@ -269,6 +269,31 @@ extension LabTests {
             }
         }
 
+        /// Which branch is followed is known after a restart as well, although the newest revision is refused and nothing names the branch.
+        @Test func whoMendsTheBaseHasAReport() async throws {
+            let lab = try Lab()
+            try await lab.withHost("mended") {
+                let forge = try await ForgeDouble()
+                let controller = try await controller(lab, forge, webhooks: 19487, operations: 19486)
+                controller.source = controller.source.replacing(", revision: main", with: "")
+                _ = try await controller.push(["a.yaml": Self.specs(["mended"], mtu: 1400)])
+                let good = try await controller.head()
+                let head = try await controller.propose(["a.yaml": Self.specs(["mended"], mtu: 1310)], as: "refs/heads/feature")
+                try await controller.start()
+                try await controller.reaches("in force") { $0.revision == good }
+                #expect(controller.stop() == 0)
+                _ = try await controller.push(["a.yaml": "apiVersion: plumb/v1\nkind: Hots\n"])
+                try await controller.start()
+                try await controller.reaches("still in force") { $0.revision == good }
+                try await forge.control(["permissions": ["ann": "write"]])
+                try await forge.open([7: ["head": .string(head)]])
+                try await tell(controller, 19487, "opened", 7, head)
+                try await controller.eventually("reported") { try await forge.status(head) != nil }
+                #expect(try await forge.comment(7)?.contains(good.prefix(12)) == true)
+                #expect(controller.stop() == 0)
+            }
+        }
+
         @Test func aStrangersPlansAreNotMoreThanSoMany() async throws {
             let lab = try Lab()
             try await lab.withHost("limited") {
@@ -286,7 +311,7 @@ extension LabTests {
                 }
                 #expect(try await forge.status(heads[1])?.hasPrefix("success: ") == true)
                 let waits = try await forge.status(heads[2]) ?? ""
-                #expect(waits.hasPrefix("pending: planned at ") && waits.contains("2 plans an hour"), "\(waits)")
+                #expect(waits.hasPrefix("pending: waits its turn: 2 plans an hour"), "\(waits)")
                 #expect(try await forge.comment(5)?.contains(heads[1].prefix(12)) == true, "what was said of the last one that was planned stays")
                 let status = try await controller.reaches("said") { $0[path: "reports", "waiting"] == 1 }
                 #expect(status[path: "reports", "problem"] == nil)

@@ -48,6 +48,28 @@ import Testing
         #expect(agenda.nextDue == nil && agenda.open == [1])
     }
 
+    @Test func whatIsClosedAndOpenedAgainWaitsForWhatIsUnderWay() {
+        var agenda = agenda()
+        agenda.request(1, because: "opened", at: .zero)
+        _ = agenda.takeDue(at: .zero)
+        agenda.forget(1)
+        #expect(agenda.open == [])
+        // Nothing but its own opening opens it.
+        agenda.requestAll(because: "base", at: .seconds(1))
+        agenda.requestAll(because: "poll", at: .seconds(1), notTakenSince: .seconds(1))
+        #expect(agenda.nextDue == nil && agenda.open == [])
+        agenda.request(1, because: "reopened", at: .seconds(2))
+        #expect(agenda.open == [1] && agenda.takeDue(at: .seconds(2)).isEmpty)
+        // What was found is that it was closed, which is true no more.
+        agenda.finish(1, .gone, at: .seconds(3), chance: 0)
+        #expect(agenda.takeDue(at: .seconds(3)) == [1: ["reopened"]])
+        // Closed for good: what is under way leaves nothing behind, however it ends.
+        agenda.forget(1)
+        agenda.finish(1, .failed(retryAfter: nil), at: .seconds(4), chance: 0)
+        agenda.requestAll(because: "base", at: .seconds(5))
+        #expect(agenda.open == [] && agenda.nextDue == nil)
+    }
+
     @Test func whatMovesForAllIsAskedForOfAllTogether() {
         var agenda = agenda()
         agenda.take(list: Array(1...50), askedAt: .zero)

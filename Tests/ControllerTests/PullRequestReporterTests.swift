@@ -82,7 +82,8 @@ import Testing
                 say: { (status, request) throws(ForgeFailure) in
                     try self.call("say")
                     self.state.withLock { $0.said.append("\(request.number) \(status.state.rawValue): \(status.description)") }
-                }
+                },
+                forget: { self.state.withLock { $0.posts.append("forgotten") } }
             )
         }
 
@@ -248,7 +249,7 @@ import Testing
                 #expect(await world.posts(["1 h1"]))
                 world.open(1, "h2", mayWrite: false)
                 await reporter.note(notice(1, .updated))
-                #expect(await eventually { world.state.withLock { $0.said.last?.hasPrefix("1 pending: planned at ") ?? false } })
+                #expect(await eventually { world.state.withLock { $0.said.last?.hasPrefix("1 pending: waits its turn") ?? false } })
                 #expect(world.state.withLock { $0.posts }.allSatisfy { $0 == "1 h1" })
             } else {
                 #expect(await eventually { world.state.withLock { $0.posts.contains("1 h1") && $0.failures[call] == [] } })
@@ -323,10 +324,27 @@ import Testing
             #expect(world.state.withLock { $0.plans.isEmpty && $0.lists == 0 && $0.asked < 10 })
             world.state.withLock { $0.situation = ready }
             await reporter.note(.leading(true))
-            #expect(await world.posts(["1 h1"]))
+            // What the one before has posted is not known here.
+            #expect(await eventually { world.state.withLock { $0.posts == ["forgotten", "1 h1"] } })
         }
         world.state.withLock { $0.situation = .impossible("a tag is followed") }
         await world.run { reporter, _ in #expect(await eventually { await reporter.status().problem == "a tag is followed" }) }
+    }
+
+    @Test func whoNoLongerLeadsPostsNothing() async {
+        let world = World()
+        world.open(1, "h1")
+        world.state.withLock { $0.hang = [1] }
+        await world.run(pace: World.pace(deadline: .milliseconds(300))) { _, _ in
+            #expect(await eventually { world.state.withLock { $0.plans.count } == 1 })
+            let asked = world.state.withLock { state in
+                state.situation = .waiting
+                return state.asked
+            }
+            #expect(await eventually { world.state.withLock { $0.asked } > asked })
+            let (posts, said) = world.state.withLock { ($0.posts, $0.said) }
+            #expect(posts == [] && said == [])
+        }
     }
 
     @Test func aStrangersNewHeadsWaitTheirTurn() async {
@@ -340,11 +358,32 @@ import Testing
             world.open(1, "h3", mayWrite: false)
             await reporter.note(notice(1, .updated))
             #expect(await eventually { world.state.withLock { $0.said.count } == 1 })
-            #expect(world.state.withLock { $0.said[0].hasPrefix("1 pending: planned at ") && $0.said[0].contains("2 plans an hour") })
+            #expect(world.state.withLock { $0.said[0].hasPrefix("1 pending: waits its turn: 2 plans an hour") })
             #expect(await reporter.status().waiting == 1)
             world.open(2, "w", mayWrite: true)
             await reporter.note(notice(2))
             #expect(await world.posts(["1 h1", "1 h2", "2 w"]))
+        }
+    }
+
+    /// A head that waits is told so in the same words each time, which are sent once, and after those that are planned.
+    @Test func manyThatWaitHoldNobodyUp() async {
+        let world = World()
+        var limits = fast
+        limits.pauseOfExhausted = .milliseconds(1)
+        await world.run(plansPerAuthor: 1, limits: limits) { reporter, _ in
+            world.open(1, "h1", mayWrite: false)
+            await reporter.note(notice(1))
+            #expect(await world.posts(["1 h1"]))
+            for number in 2...9 { world.open(number, "h\(number)", mayWrite: false) }
+            world.open(10, "w")
+            for number in 2...10 { await reporter.note(notice(number)) }
+            #expect(await world.posts(["1 h1", "10 w"]))
+            #expect(await eventually { world.state.withLock { Set($0.said.map { $0.prefix(2) }).count } == 8 })
+            await reporter.note(.changed(target: "x"))
+            #expect(await eventually { world.state.withLock { $0.said.count } >= 16 })
+            let said = world.state.withLock { $0.said }
+            #expect(Set(said.map { $0.drop { $0 != " " } }).count == 1, "\(said)")
         }
     }
 }

@@ -69,7 +69,8 @@ extension PullRequestReporter {
             post: { (report, request) throws(ForgeFailure) in
                 try await access.client().post(report, site: access.site, on: request)
             },
-            say: { (status, request) throws(ForgeFailure) in _ = try await access.client().setStatus(status, on: request.headCommit) }
+            say: { (status, request) throws(ForgeFailure) in _ = try await access.client().setStatus(status, on: request.headCommit) },
+            forget: { try? await access.client().forget() }
         )
         self.init(access.reports, world: pullRequests, pace: pace, metrics: metrics, log: log)
     }

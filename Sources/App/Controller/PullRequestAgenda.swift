@@ -43,6 +43,8 @@ package struct PullRequestAgenda: Sendable {
         /// Not before this time, whatever happens.
         var notBefore = Duration.zero
         var isBusy = false
+        /// Closed while it was busy: only what is under way is waited for.
+        var isClosed = false
         var takenAt: Duration?
         var failures = 0
         /// The last one for which a plan was allowed; planning it again is nobody's doing.
@@ -57,7 +59,7 @@ package struct PullRequestAgenda: Sendable {
     package init(limits: Limits = Limits()) { self.limits = limits }
 
     /// Open requests that are known.
-    package var open: [Int] { entries.keys.sorted() }
+    package var open: [Int] { entries.filter { !$0.value.isClosed }.keys.sorted() }
 
     /// Those that fail at the moment.
     package var failing: [Int] { entries.filter { $0.value.failures > 0 }.keys.sorted() }
@@ -69,6 +71,8 @@ package struct PullRequestAgenda: Sendable {
     package mutating func request(_ number: Int, because reason: String, at now: Duration, after delay: Duration = .zero) -> Bool {
         if entries[number] == nil, entries.count >= limits.mostOpen { return false }
         var entry = entries[number] ?? Entry()
+        // Opened again; its author's plans are counted as of any other.
+        if entry.isClosed { (entry.isClosed, entry.plannedHead) = (false, nil) }
         entry.askedFor = now
         let wanted = max(now + delay, entry.notBefore)
         entry.due = min(entry.due ?? wanted, wanted)
@@ -79,15 +83,25 @@ package struct PullRequestAgenda: Sendable {
 
     /// All that are open: the base has moved, or what is live has changed.
     package mutating func requestAll(because reason: String, at now: Duration, after delay: Duration = .zero) {
-        for number in entries.keys { request(number, because: reason, at: now, after: delay) }
+        for number in open { request(number, because: reason, at: now, after: delay) }
     }
 
     /// All that are open and were not taken since then: there was a question that took a while.
     package mutating func requestAll(because reason: String, at now: Duration, notTakenSince began: Duration) {
-        for (number, entry) in entries where entry.takenAt.map({ $0 < began }) ?? true { request(number, because: reason, at: now) }
+        for (number, entry) in entries where !entry.isClosed && entry.takenAt.map({ $0 < began }) ?? true {
+            request(number, because: reason, at: now)
+        }
     }
 
-    package mutating func forget(_ number: Int) { entries[number] = nil }
+    /// It is closed. Opened again before what is under way has come to an end, it waits for that: two of them would not know which is the newer.
+    package mutating func forget(_ number: Int) {
+        guard var entry = entries[number], entry.isBusy else {
+            entries[number] = nil
+            return
+        }
+        (entry.isClosed, entry.due, entry.reasons) = (true, nil, [])
+        entries[number] = entry
+    }
 
     /// Takes what the forge has listed for all that is open.
     ///
@@ -143,6 +157,10 @@ package struct PullRequestAgenda: Sendable {
     @discardableResult
     package mutating func finish(_ number: Int, _ outcome: Outcome, at now: Duration, chance: Double) -> Duration? {
         guard var entry = entries[number] else { return nil }
+        if entry.isClosed {
+            entries[number] = nil
+            return nil
+        }
         entry.isBusy = false
         var delay: Duration?
         switch outcome {

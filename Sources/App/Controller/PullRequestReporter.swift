@@ -43,6 +43,8 @@ package actor PullRequestReporter {
     private var agenda: PullRequestAgenda
     private var nextPoll = Duration.zero
     private var hasAsked = false
+    /// Another one has led, and reported, since something was posted from here.
+    private var leadsAnew = false
     /// There is nothing to report, or nobody to report it: another one leads.
     private var idleUntil = Duration.zero
     private var webhooksArrive = false
@@ -119,7 +121,7 @@ package actor PullRequestReporter {
             let pause = lastObserved.map { max(pace.quiet, $0 + pace.betweenChanges - now) } ?? pace.quiet
             agenda.requestAll(because: "drift", at: now, after: pause)
         case .leading(let leads):
-            if leads { (nextPoll, idleUntil) = (now, .zero) }
+            if leads { (nextPoll, idleUntil, leadsAnew) = (now, .zero, true) }
         }
         wake()
     }
@@ -163,6 +165,10 @@ package actor PullRequestReporter {
             note(problem: why, of: nil)
             idleUntil = now + .seconds(60)
             return
+        }
+        if leadsAnew {
+            leadsAnew = false
+            await world.forget()
         }
         let isPoll = pollDue <= now
         let batch = isPoll ? [:] : agenda.takeDue(at: now)
@@ -247,8 +253,12 @@ package actor PullRequestReporter {
             return
         case nil: break
         }
-        let requests = await look(at: batch.keys.sorted(), branch, known)
-        guard !requests.isEmpty else { return }
+        let (requests, later) = await look(at: batch.keys.sorted(), branch, known)
+        guard !requests.isEmpty else {
+            planned()
+            for (request, until) in later { await sayItWaits(request, until: until) }
+            return
+        }
 
         let preparing = Task { [world] in
             for request in requests where !Task.isCancelled { await world.prepare(request.number) }
@@ -259,6 +269,8 @@ package actor PullRequestReporter {
         await post(requests, plans, batch, began)
         preparing.cancel()
         await preparing.value
+        // Whoever has opened a hundred of them is told last.
+        for (request, until) in later { await sayItWaits(request, until: until) }
     }
 
     private func list(_ branch: String) async -> Result<[Int: PullRequest], ForgeFailure> {
@@ -281,8 +293,13 @@ package actor PullRequestReporter {
     }
 
     /// Asks for those that are not known yet, and sorts out what is not to be planned, or not now.
-    private func look(at numbers: [Int], _ branch: String, _ known: [Int: PullRequest]) async -> [PullRequest] {
+    private func look(
+        at numbers: [Int],
+        _ branch: String,
+        _ known: [Int: PullRequest]
+    ) async -> (now: [PullRequest], later: [(PullRequest, until: Duration)]) {
         var requests: [PullRequest] = []
+        var later: [(PullRequest, until: Duration)] = []
         for number in numbers {
             var found = known[number]
             if found == nil {
@@ -308,19 +325,21 @@ package actor PullRequestReporter {
             case .plan:
                 waiting[number] = nil
                 requests.append(request)
-            case .wait(let until): await sayItWaits(request, until: until)
+            case .wait(let until): later.append((request, until))
             }
         }
-        return requests
+        return (requests, later)
     }
 
     private func sayItWaits(_ request: PullRequest, until: Duration) async {
+        guard !Task.isCancelled, agenda.open.contains(request.number) else { return finish(request.number, .gone) }
         let date = Date() + (until - now) / .seconds(1)
         if waiting[request.number] == nil {
             log.info("planned later: its author has had \(reports.plansPerAuthor) plans this hour", metadata: ["pullRequest": "\(request.number)"])
         }
         waiting[request.number] = date
-        let words = "planned at \(date.minute): \(reports.plansPerAuthor) plans an hour for who may not write to the repository"
+        // Without a time: it is another one whenever the author has had a plan, and each of a hundred heads would be told again.
+        let words = "waits its turn: \(reports.plansPerAuthor) plans an hour for who may not write to the repository"
         do throws(ForgeFailure) {
             try await world.say(ReportStatus(.pending, words), request)
             metrics.increment(.reports, ["outcome": "waiting"])
@@ -348,6 +367,11 @@ package actor PullRequestReporter {
     // MARK: Posting
 
     private func post(_ requests: [PullRequest], _ plans: [Int: PlannedReport], _ batch: [Int: [String]], _ began: Duration) async {
+        // Another one may lead by now, and have reported what is newer.
+        guard case .ready = await world.situation() else {
+            for request in requests { finish(request.number, .done) }
+            return
+        }
         var open = requests.makeIterator()
         await withTaskGroup(of: Void.self) { group in
             func startNext() {
@@ -405,7 +429,7 @@ package actor PullRequestReporter {
     /// - Parameter message: nil: it was said of all of them.
     private func fail(_ number: Int, _ message: String?, retryAfter: Duration?) {
         // What was closed meanwhile is nobody's problem.
-        guard agenda.open.contains(number) else { return }
+        guard agenda.open.contains(number) else { return finish(number, .gone) }
         if let message {
             metrics.increment(.reports, ["outcome": "failed"])
             note(problem: message, of: number)
@@ -426,15 +450,6 @@ package actor PullRequestReporter {
         if problems.removeValue(forKey: number) != nil, number == nil || agenda.open.contains(number ?? 0) {
             log.info("reported again", metadata: number.map { ["pullRequest": "\($0)"] })
         }
-    }
-}
-
-extension Date {
-    /// `15:42 UTC`.
-    fileprivate var minute: String {
-        let minutes = Int(timeIntervalSince1970 / 60) + 1
-        func two(_ number: Int) -> String { number < 10 ? "0\(number)" : "\(number)" }
-        return "\(two(minutes / 60 % 24)):\(two(minutes % 60)) UTC"
     }
 }
 

@@ -31,6 +31,8 @@ package struct PullRequestWorld: Sendable {
     package var prepare: @Sendable (Int) async -> Void
     package var post: @Sendable (PullRequestReport, PullRequest) async throws(ForgeFailure) -> Published
     package var say: @Sendable (ReportStatus, PullRequest) async throws(ForgeFailure) -> Void
+    /// Another replica may have posted meanwhile: what was posted last is not known any more.
+    package var forget: @Sendable () async -> Void
 
     package init(
         situation: @escaping @Sendable () async -> Situation,
@@ -39,7 +41,8 @@ package struct PullRequestWorld: Sendable {
         plan: @escaping @Sendable ([PullRequest], Revision) async -> [Int: PlannedReport],
         prepare: @escaping @Sendable (Int) async -> Void,
         post: @escaping @Sendable (PullRequestReport, PullRequest) async throws(ForgeFailure) -> Published,
-        say: @escaping @Sendable (ReportStatus, PullRequest) async throws(ForgeFailure) -> Void
+        say: @escaping @Sendable (ReportStatus, PullRequest) async throws(ForgeFailure) -> Void,
+        forget: @escaping @Sendable () async -> Void = {}
     ) {
         self.situation = situation
         self.list = list
@@ -48,5 +51,6 @@ package struct PullRequestWorld: Sendable {
         self.prepare = prepare
         self.post = post
         self.say = say
+        self.forget = forget
     }
 }
