@@ -226,4 +226,29 @@ import Testing
         agenda.finish(1, .done, at: .seconds(1000), chance: 0)
         #expect(agenda.nextDue == nil)
     }
+
+    /// What something else scales up and down all day is told once a minute, and what is new at once.
+    @Test func whatGoesBackAndForthIsToldNowAndThen() {
+        var agenda = PullRequestAgenda()
+        agenda.request(1, because: "opened", at: .zero)
+        func taken(at second: Int) -> [String]? {
+            defer { agenda.finish(1, .done, at: .seconds(second), chance: 0) }
+            return agenda.takeDue(at: .seconds(second))[1]
+        }
+        #expect(taken(at: 0) == ["opened"])
+        var looks: [Int] = []
+        for second in stride(from: 10, to: 600, by: 10) {
+            agenda.requestAll(because: PullRequestAgenda.drift, at: .seconds(second))
+            if taken(at: second) != nil { looks.append(second) }
+        }
+        #expect(looks == [10, 20, 30, 40, 50, 110, 170, 230, 290, 350, 410, 470, 530, 590])
+        // A new head does not wait for that.
+        agenda.requestAll(because: PullRequestAgenda.drift, at: .seconds(600))
+        #expect(taken(at: 600) == nil)
+        agenda.request(1, because: "updated", at: .seconds(601))
+        #expect(taken(at: 601) == ["drift", "updated"])
+        // After a quiet time it is told at once again.
+        agenda.requestAll(because: PullRequestAgenda.drift, at: .seconds(1400))
+        #expect(taken(at: 1400) == ["drift"])
+    }
 }

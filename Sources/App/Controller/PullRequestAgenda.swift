@@ -15,6 +15,11 @@ package struct PullRequestAgenda: Sendable {
         package var batch = 100
         /// How often somebody's request is looked at who has had plans enough, so that a new head has its word as well.
         package var pauseOfExhausted = Duration.seconds(30)
+        /// Looks in `driftWindow` at what has changed live behind one request, before there is a pause after each: what goes back and forth all the
+        /// time, as a number that something else scales, is not worth an edit each time.
+        package var quickLooks = 5
+        package var driftWindow = Duration.seconds(600)
+        package var pauseOfDrift = Duration.seconds(60)
         package var firstRetry = Duration.seconds(1)
         package var longestRetry = Duration.seconds(600)
 
@@ -47,9 +52,14 @@ package struct PullRequestAgenda: Sendable {
         var isClosed = false
         var takenAt: Duration?
         var failures = 0
+        /// When it was looked at because of what is live; the last of them.
+        var drifts: [Duration] = []
         /// The last one for which a plan was allowed; planning it again is nobody's doing.
         var plannedHead: String?
     }
+
+    /// The reason that something has changed live.
+    package static let drift = "drift"
 
     private let limits: Limits
     private var entries: [Int: Entry] = [:]
@@ -74,7 +84,12 @@ package struct PullRequestAgenda: Sendable {
         // Opened again; its author's plans are counted as of any other.
         if entry.isClosed { (entry.isClosed, entry.plannedHead) = (false, nil) }
         entry.askedFor = now
-        let wanted = max(now + delay, entry.notBefore)
+        var wanted = max(now + delay, entry.notBefore)
+        if reason == Self.drift, entry.drifts.count >= limits.quickLooks, let first = entry.drifts.first, let last = entry.drifts.last,
+            now - first < limits.driftWindow
+        {
+            wanted = max(wanted, last + limits.pauseOfDrift)
+        }
         entry.due = min(entry.due ?? wanted, wanted)
         if !entry.reasons.contains(reason) { entry.reasons.append(reason) }
         entries[number] = entry
@@ -122,11 +137,14 @@ package struct PullRequestAgenda: Sendable {
         }
         var taken: [Int: [String]] = [:]
         for (_, number) in due.sorted(by: <).prefix(limits.batch) {
-            taken[number] = entries[number]?.reasons
-            entries[number]?.isBusy = true
-            entries[number]?.takenAt = now
-            entries[number]?.due = nil
-            entries[number]?.reasons = []
+            guard var entry = entries[number] else { continue }
+            taken[number] = entry.reasons
+            if entry.reasons.contains(Self.drift) { entry.drifts = (entry.drifts + [now]).suffix(limits.quickLooks) }
+            entry.isBusy = true
+            entry.takenAt = now
+            entry.due = nil
+            entry.reasons = []
+            entries[number] = entry
         }
         return taken
     }

@@ -119,7 +119,7 @@ package actor PullRequestReporter {
             // What is on its way to the new base is reported when it is there.
             if isSettling { return }
             let pause = lastObserved.map { max(pace.quiet, $0 + pace.betweenChanges - now) } ?? pace.quiet
-            agenda.requestAll(because: "drift", at: now, after: pause)
+            agenda.requestAll(because: PullRequestAgenda.drift, at: now, after: pause)
         case .leading(let leads):
             if leads { (nextPoll, idleUntil, leadsAnew) = (now, .zero, true) }
         }
