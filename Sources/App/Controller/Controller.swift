@@ -253,6 +253,8 @@ package actor Controller {
     /// Starts what may start, and sees to it that the rest is thought of in time.
     func pump() {
         guard leads else { return }
+        // One time for all of it: what becomes due between two readings of the clock would neither be started nor thought of.
+        let now = now
         while let work = queue.next(at: now) {
             guard targets[work.target] != nil else {
                 queue.finish(work.target, answered: true)
